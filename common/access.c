@@ -1,0 +1,331 @@
+#include "common/access.h"
+
+#include "common/log.h"
+#include "common/metrics.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { DAY_PAUSE_US = 900 * 1000000, CREDENTIALS_PAUSE_US = 30 * 1000000, LOGIN_PAUSE_MAX_US = 60 * 1000000 };
+
+/* FNV-1a, 64 bit: enough to tell accounts apart in a table without keeping their keys there. */
+static void hash_key(const char *key, char ret[17])
+{
+    uint64_t h = 14695981039346656037u;
+
+    for (; *key; key++)
+        h = (h ^ (unsigned char)*key) * 1099511628211u;
+    snprintf(ret, 17, "%016llx", (unsigned long long)h);
+}
+
+static void on_timer(void *of, uint32_t events)
+{
+    struct access *a = of;
+
+    (void)events;
+    a->changed(a->of);
+}
+
+static void wake_at(struct access *a, int64_t at_us)
+{
+    if (!a->timer.place || at_us < a->timer.at_us)
+        loop_timer_set(a->loop, &a->timer, at_us);
+}
+
+struct fault access_open(struct access *a, const struct vendor *vendor, struct loop *loop, struct http *http,
+                         int concurrency, bool blind, void (*changed)(void *of), void *of)
+{
+    *a = (struct access){.vendor = vendor, .loop = loop, .http = http, .changed = changed, .of = of, .timeout_ms = 15000};
+    a->timer = (struct loop_timer){.call = on_timer, .of = a};
+    health_begin(&a->health, concurrency, blind && vendor->login_request, 500000, 30000000,
+                 (uint32_t)getpid() * 2654435761u ^ (uint32_t)loop_now(loop));
+    a->account_count = vendor->account_count ? vendor->account_count() : 1;
+    if (a->account_count > ACCESS_ACCOUNTS_MAX)
+        return FAULT(MISUSE, "%s: at most %d keys", vendor->name, ACCESS_ACCOUNTS_MAX);
+    for (int i = 0; i < a->account_count; i++) {
+        struct access_account *account = &a->accounts[i];
+        hash_key(vendor->account_key ? vendor->account_key(i) : *vendor->root, account->hash);
+        /* 2 % apart from the even spacing: room for ACCESS_LATE_US and the way to PostgreSQL, so that no second sees more */
+        if (vendor->calls_per_second && *vendor->calls_per_second > 0)
+            account->spacing_us = (int64_t)(1020000.0 / *vendor->calls_per_second);
+        account->calls_left = -1;
+    }
+    a->next_serial = 1;
+    return FAULT_OK;
+}
+
+void access_close(struct access *a)
+{
+    if (!a->loop)
+        return;
+    loop_timer_stop(a->loop, &a->timer);
+    http_request_free(&a->login);
+    memset(a->token, 0, sizeof a->token);
+}
+
+/* ---- log-in ---- */
+
+static void login_failed(struct access *a, const struct answer *answer)
+{
+    if (strcmp(a->login_trouble, answer->reason) != 0)
+        log_about(answer->cause == CAUSE_CREDENTIALS ? LOG_ERROR : LOG_WARN, a->vendor->name, "log-in: %s; trying again",
+                  answer->reason);
+    snprintf(a->login_trouble, sizeof a->login_trouble, "%s", answer->reason);
+    a->login_pause_us = a->login_pause_us ? a->login_pause_us * 2 : 500000;
+    if (a->login_pause_us > LOGIN_PAUSE_MAX_US)
+        a->login_pause_us = LOGIN_PAUSE_MAX_US;
+    int64_t pause = answer->wait_ms * 1000 > a->login_pause_us ? answer->wait_ms * 1000 : a->login_pause_us;
+    a->login_at_us = loop_now(a->loop) + pause;
+    wake_at(a, a->login_at_us);
+}
+
+static void on_login(void *of, const struct http_response *res)
+{
+    struct access *a = of;
+    struct answer answer = a->vendor->login_answer(res, a->token, sizeof a->token);
+    bool was_try = a->health.trying && !a->health.limit;
+
+    a->logging_in = false;
+    metric_add(metric_make(METRIC_COUNTER, "shelfwire_vendor_calls_total", "Calls made at a vendor, by what came of them.",
+                           "vendor=\"%s\",call=\"login\",code=\"%s\"", a->vendor->name, answer.code), 1);
+    if (answer.verdict == DONE) {
+        if (*a->login_trouble)
+            log_about(LOG_INFO, a->vendor->name, "logged in");
+        a->login_trouble[0] = '\0';
+        a->token_serial = a->next_serial++;
+        a->token_proven = false;
+        a->login_at_us = loop_now(a->loop) + 1000000; /* never two log-ins within a second */
+    } else {
+        a->token_serial = 0;
+        memset(a->token, 0, sizeof a->token);
+        login_failed(a, &answer);
+    }
+    if (was_try) {
+        health_tried(&a->health, answer.verdict == DONE, loop_now(a->loop));
+        wake_at(a, a->health.try_at_us);
+    }
+    a->changed(a->of);
+}
+
+static void log_in(struct access *a)
+{
+    a->vendor->login_request(&a->login);
+    a->logging_in = http_send(a->http, *a->vendor->root, &a->login, a->timeout_ms, on_login, a) != NULL;
+}
+
+void access_serve(struct access *a)
+{
+    int64_t now = loop_now(a->loop);
+
+    if (a->vendor->login_request && !a->logging_in) {
+        bool wants_token = !a->token_serial && now >= a->login_at_us;
+        bool wants_try = health_wants_try(&a->health, now) && now >= a->login_at_us;
+        if (wants_token || wants_try) {
+            if (wants_try)
+                health_trying(&a->health);
+            log_in(a);
+        }
+    }
+    if (health_sick(&a->health) && a->health.try_at_us > now)
+        wake_at(a, a->health.try_at_us);
+}
+
+static void token_refused(struct access *a, uint32_t serial)
+{
+    if (serial != a->token_serial || !serial)
+        return; /* an older token: another call has dealt with it */
+    if (!a->token_proven) {
+        struct answer answer = answer_make(LATER, CAUSE_TOKEN, "token_refused",
+                                           "a fresh token was refused: is another program using this account?");
+        login_failed(a, &answer);
+    }
+    a->token_serial = 0;
+    memset(a->token, 0, sizeof a->token);
+}
+
+/* ---- calls ---- */
+
+int access_limit(const struct access *a)
+{
+    bool open = false;
+    int64_t now = loop_now(a->loop);
+
+    if (a->vendor->login_request && !a->token_serial)
+        return 0;
+    for (int i = 0; i < a->account_count; i++)
+        open |= a->accounts[i].paused_until_us <= now;
+    return open ? health_limit(&a->health, now) : 0;
+}
+
+bool access_take(struct access *a, int account)
+{
+    struct access_account *q = &a->accounts[account];
+    int64_t now = loop_now(a->loop);
+
+    if (a->vendor->login_request && !a->token_serial)
+        return false;
+    if (q->paused_until_us > now) {
+        wake_at(a, q->paused_until_us);
+        return false;
+    }
+    if (!q->spacing_us)
+        return true;
+    while (q->slot_count && q->slots[q->slot_at] + ACCESS_LATE_US < now) {
+        q->slot_at++;
+        q->slot_count--;
+    }
+    if (q->slot_count && q->slots[q->slot_at] <= now) {
+        q->slot_at++;
+        q->slot_count--;
+        return true;
+    }
+    if (q->slot_count)
+        wake_at(a, q->slots[q->slot_at]);
+    q->waiting++;
+    return false;
+}
+
+int access_wants_lease(struct access *a, int64_t *ret_spacing_us, int *ret_slots)
+{
+    int64_t now = loop_now(a->loop);
+
+    for (int i = 0; i < a->account_count; i++) {
+        struct access_account *q = &a->accounts[i];
+        if (!q->spacing_us || !q->waiting || q->leasing || q->slot_count || q->paused_until_us > now)
+            continue;
+        if (q->lease_at_us > now) {
+            wake_at(a, q->lease_at_us);
+            continue;
+        }
+        int64_t slots = 200000 / q->spacing_us;
+        if (slots > q->waiting)
+            slots = q->waiting;
+        *ret_slots = slots < 1 ? 1 : slots > ACCESS_SLOTS_MAX ? ACCESS_SLOTS_MAX : (int)slots;
+        *ret_spacing_us = q->spacing_us;
+        q->leasing = true;
+        return i;
+    }
+    return -1;
+}
+
+void access_leased(struct access *a, int account, int64_t sent_us, int64_t first_in_us, int given, int64_t paused_us,
+                   const char *why)
+{
+    struct access_account *q = &a->accounts[account];
+    int64_t now = loop_now(a->loop);
+
+    q->leasing = false;
+    q->waiting = 0;
+    if (paused_us > 0) {
+        access_paused(a, q->hash, paused_us, why);
+    } else if (!given) {
+        q->lease_at_us = now + first_in_us;
+        q->waiting = 1;
+    } else if (now - sent_us > ACCESS_LATE_US) {
+        q->waiting = 1; /* the answer was so long under way that nobody knows when the slots are: they are lost */
+    } else {
+        q->slot_at = 0;
+        q->slot_count = given;
+        for (int i = 0; i < given; i++)
+            q->slots[i] = now + first_in_us + i * q->spacing_us;
+    }
+    a->changed(a->of);
+}
+
+void access_lease_failed(struct access *a, int account)
+{
+    a->accounts[account].leasing = false;
+}
+
+static void pause_account(struct access *a, struct access_account *q, int64_t us, const char *why, bool tell)
+{
+    int64_t until = loop_now(a->loop) + us;
+
+    if (until <= q->paused_until_us)
+        return;
+    if (q->paused_until_us < loop_now(a->loop))
+        log_about(LOG_WARN, a->vendor->name, "no calls for %.1f s: %s", (double)us / 1e6, why);
+    q->paused_until_us = until;
+    q->slot_count = 0;
+    snprintf(q->paused_why, sizeof q->paused_why, "%s", why);
+    if (tell)
+        q->pause_to_write_us = us;
+    wake_at(a, until);
+}
+
+void access_paused(struct access *a, const char *hash, int64_t paused_us, const char *why)
+{
+    for (int i = 0; i < a->account_count; i++)
+        if (!strcmp(a->accounts[i].hash, hash) && paused_us > 0)
+            pause_account(a, &a->accounts[i], paused_us, why, false);
+}
+
+void access_answered(struct access *a, int account, uint32_t key, uint32_t token_serial, const struct answer *answer,
+                     const struct http_response *res)
+{
+    struct access_account *q = &a->accounts[account];
+    int64_t now = loop_now(a->loop);
+    int64_t wait_us = answer->wait_ms >= 0 ? answer->wait_ms * 1000 : -1;
+    bool was_sick = health_sick(&a->health);
+
+    if (res->end == HTTP_ANSWERED && answer->cause != CAUSE_TOKEN && token_serial && token_serial == a->token_serial &&
+        !a->token_proven) {
+        a->token_proven = true;
+        a->login_pause_us = 0;
+        a->login_trouble[0] = '\0';
+    }
+    if (a->vendor->calls_left) {
+        int64_t left = a->vendor->calls_left(res);
+        if (left >= 0)
+            q->calls_left = left;
+        if (left >= 0 && a->vendor->calls_left_min && left <= *a->vendor->calls_left_min)
+            pause_account(a, q, DAY_PAUSE_US, "the day's calls that are not ours to use are reached", true);
+    }
+    switch (answer->verdict) {
+    case DONE:
+    case AGAIN:
+    case REJECTED:
+    case DEAD:
+        health_answered(&a->health, key);
+        if (was_sick)
+            log_about(LOG_INFO, a->vendor->name, "answers again");
+        break;
+    case UNKNOWN:
+    case LATER:
+        switch (answer->cause) {
+        case CAUSE_TOKEN: token_refused(a, token_serial); break;
+        case CAUSE_RATE: pause_account(a, q, wait_us > 0 ? wait_us : 1000000, answer->reason, true); break;
+        case CAUSE_DAY: pause_account(a, q, wait_us > 0 ? wait_us : DAY_PAUSE_US, answer->reason, true); break;
+        case CAUSE_CREDENTIALS:
+            log_about(LOG_ERROR, a->vendor->name, "%s", answer->reason);
+            pause_account(a, q, CREDENTIALS_PAUSE_US, answer->reason, false);
+            break;
+        case CAUSE_VENDOR:
+        case CAUSE_WORK:
+            if (wait_us > 0)
+                pause_account(a, q, wait_us, "the vendor asked to wait", true);
+            if (health_failed(&a->health, key, res->end == HTTP_NOT_SENT || (a->health.harmless_first && answer->verdict == UNKNOWN),
+                              now, wait_us))
+                log_about(LOG_WARN, a->vendor->name, "unwell, waiting: %s", answer->reason);
+            if (health_sick(&a->health))
+                wake_at(a, a->health.try_at_us > now ? a->health.try_at_us : now);
+            break;
+        }
+    }
+}
+
+void access_trouble(const struct access *a, struct text *to)
+{
+    int64_t now = loop_now(a->loop);
+
+    if (a->vendor->login_request && !a->token_serial)
+        text_printf(to, "%s: not logged in%s%s; ", a->vendor->name, *a->login_trouble ? ": " : "", a->login_trouble);
+    if (health_sick(&a->health))
+        text_printf(to, "%s: unwell, next try in %.0f s; ", a->vendor->name,
+                    (double)(a->health.try_at_us > now ? a->health.try_at_us - now : 0) / 1e6);
+    for (int i = 0; i < a->account_count; i++)
+        if (a->accounts[i].paused_until_us > now)
+            text_printf(to, "%s: no calls for %.0f s: %s; ", a->vendor->name,
+                        (double)(a->accounts[i].paused_until_us - now) / 1e6, a->accounts[i].paused_why);
+}

@@ -1,0 +1,370 @@
+#include "common/db.h"
+
+#include "common/answer.h"
+#include "common/log.h"
+#include "common/pg.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum db_state { DB_DOWN, DB_CONNECTING, DB_PREPARING, DB_IDLE, DB_BUSY };
+
+struct db {
+    struct loop *loop;
+    const char *application_name;
+    const struct db_statement *statements;
+    int statement_count;
+    void (*up)(void *of);
+    void *up_of;
+
+    PGconn *conn;
+    enum db_state state;
+    struct loop_fd watch;
+    struct loop_timer timer; /* the next try to connect, or the end of this one */
+    int64_t pause_us;
+    char trouble[240];
+
+    db_done *done;
+    void *done_of;
+    PGresult *results[DB_STATEMENTS_MAX];
+    int added, got;
+    bool refused;
+    char sqlstate[6];
+    char error[160];
+};
+
+static void connect_now(void *of, uint32_t events);
+static void on_io(void *of, uint32_t events);
+
+/* What a worker's session wants: short look-ups by key whose plan never changes, and commits that mean something. */
+static const char session_sql[] =
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
+static const char session_plan_sql[] =
+    "SELECT set_config(name, value, false) FROM (VALUES ('plan_cache_mode', 'force_generic_plan'), "
+    "('enable_seqscan', 'off'), ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), ('jit', 'off'), "
+    "('timezone', 'UTC'), ('client_min_messages', 'warning'), ('statement_timeout', '60s')) AS s(name, value)";
+enum { SESSION_STATEMENTS = 2 };
+
+static void forget_results(struct db *d)
+{
+    for (int i = 0; i < d->got; i++)
+        PQclear(d->results[i]);
+    d->got = d->added = 0;
+}
+
+static void lost(struct db *d, struct fault why)
+{
+    enum db_state was = d->state;
+    db_done *done = d->done;
+
+    if (strcmp(d->trouble, why.what) != 0)
+        log_warn("%s; trying again until it is", why.what);
+    snprintf(d->trouble, sizeof d->trouble, "%s", why.what);
+    loop_watch(d->loop, &d->watch, -1, 0, NULL, NULL);
+    PQfinish(d->conn);
+    d->conn = NULL;
+    d->state = DB_DOWN;
+    forget_results(d);
+    d->pause_us = d->pause_us ? (d->pause_us < 1000000 ? d->pause_us * 2 : 1000000) : 50000;
+    d->timer.call = connect_now;
+    loop_timer_set(d->loop, &d->timer, loop_now(d->loop) + d->pause_us);
+    if (was == DB_BUSY) {
+        d->done = NULL;
+        done(d->done_of, &(struct db_outcome){.end = DB_LOST, .error = d->trouble});
+    }
+}
+
+static struct fault lost_words(struct db *d)
+{
+    char why[160];
+
+    answer_quote(why, sizeof why, PQerrorMessage(d->conn), strlen(PQerrorMessage(d->conn)));
+    return FAULT(RETRY, "lost PostgreSQL: %s", why);
+}
+
+static void watch(struct db *d)
+{
+    int unsent = PQflush(d->conn);
+
+    if (unsent < 0)
+        return; /* shows itself when reading */
+    loop_watch(d->loop, &d->watch, PQsocket(d->conn), unsent ? EPOLLIN | EPOLLOUT : EPOLLIN, on_io, d);
+}
+
+static void on_late(void *of, uint32_t events)
+{
+    (void)events;
+    lost(of, FAULT(RETRY, "PostgreSQL does not answer; see PGHOST, PGPORT"));
+}
+
+static void connect_now(void *of, uint32_t events)
+{
+    struct db *d = of;
+    const char *keywords[8], *values[8];
+
+    (void)events;
+    pg_parameters(d->application_name, keywords, values);
+    d->conn = PQconnectStartParams(keywords, values, 0);
+    if (!d->conn || PQstatus(d->conn) == CONNECTION_BAD) {
+        lost(d, d->conn ? pg_connection_fault(d->conn) : FAULT(FATAL, "out of memory"));
+        return;
+    }
+    d->state = DB_CONNECTING;
+    d->timer.call = on_late;
+    loop_timer_set(d->loop, &d->timer, loop_now(d->loop) + 10000000);
+    loop_watch(d->loop, &d->watch, PQsocket(d->conn), EPOLLOUT, on_io, d);
+}
+
+static void prepare(struct db *d)
+{
+    char name[16];
+
+    PQsetnonblocking(d->conn, 1);
+    PQenterPipelineMode(d->conn);
+    PQsendQueryParams(d->conn, session_sql, 0, NULL, NULL, NULL, NULL, 0);
+    PQsendQueryParams(d->conn, session_plan_sql, 0, NULL, NULL, NULL, NULL, 0);
+    for (int i = 0; i < d->statement_count; i++) {
+        snprintf(name, sizeof name, "s%d", i);
+        PQsendPrepare(d->conn, name, d->statements[i].sql, 0, NULL);
+    }
+    PQpipelineSync(d->conn);
+    d->state = DB_PREPARING;
+    d->added = SESSION_STATEMENTS + d->statement_count;
+    d->got = 0;
+    d->refused = false;
+    watch(d);
+}
+
+static void refuse(struct db *d, const PGresult *res)
+{
+    const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+    const char *message = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+
+    if (d->refused)
+        return;
+    d->refused = true;
+    snprintf(d->sqlstate, sizeof d->sqlstate, "%s", state ? state : "XX000");
+    answer_quote(d->error, sizeof d->error, message ? message : "?", message ? strlen(message) : 1);
+}
+
+static void finished(struct db *d)
+{
+    enum db_state was = d->state;
+
+    loop_timer_stop(d->loop, &d->timer);
+    d->state = DB_IDLE;
+    if (was == DB_PREPARING) {
+        if (d->refused) {
+            lost(d, FAULT(FATAL, "PostgreSQL does not know our statements (%s): run `migrate`", d->error));
+            return;
+        }
+        if (*d->trouble)
+            log_info("PostgreSQL is there again");
+        d->trouble[0] = '\0';
+        d->pause_us = 0;
+        forget_results(d);
+        d->up(d->up_of);
+        return;
+    }
+    PGresult *results[DB_STATEMENTS_MAX];
+    int count = d->got;
+    db_done *done = d->done;
+    struct db_outcome out = {.end = d->refused ? DB_REFUSED : DB_DONE, .results = results, .count = count, .error = d->error};
+
+    memcpy(results, d->results, sizeof results);
+    memcpy(out.sqlstate, d->sqlstate, sizeof out.sqlstate);
+    d->got = d->added = 0;
+    d->done = NULL;
+    done(d->done_of, &out);
+    for (int i = 0; i < count; i++)
+        PQclear(results[i]);
+}
+
+static void on_io(void *of, uint32_t events)
+{
+    struct db *d = of;
+
+    if (d->state == DB_CONNECTING) {
+        switch (PQconnectPoll(d->conn)) {
+        case PGRES_POLLING_READING: loop_watch(d->loop, &d->watch, PQsocket(d->conn), EPOLLIN, on_io, d); return;
+        case PGRES_POLLING_WRITING: loop_watch(d->loop, &d->watch, PQsocket(d->conn), EPOLLOUT, on_io, d); return;
+        case PGRES_POLLING_OK: prepare(d); return;
+        default: lost(d, pg_connection_fault(d->conn)); return;
+        }
+    }
+    if (events & EPOLLOUT)
+        watch(d);
+    if (!PQconsumeInput(d->conn)) {
+        lost(d, lost_words(d));
+        return;
+    }
+    while (d->state >= DB_PREPARING && d->state != DB_IDLE && !PQisBusy(d->conn)) {
+        PGresult *res = PQgetResult(d->conn);
+        ExecStatusType status = res ? PQresultStatus(res) : PGRES_TUPLES_OK;
+        if (!res)
+            continue; /* the end of one statement's results */
+        if (status == PGRES_PIPELINE_SYNC) {
+            PQclear(res);
+            finished(d);
+            return;
+        }
+        if (status == PGRES_FATAL_ERROR)
+            refuse(d, res);
+        if (d->state == DB_BUSY && d->got < DB_STATEMENTS_MAX)
+            d->results[d->got++] = res;
+        else
+            PQclear(res);
+        if (PQstatus(d->conn) == CONNECTION_BAD) {
+            lost(d, lost_words(d));
+            return;
+        }
+    }
+    if (d->state == DB_IDLE && PQstatus(d->conn) == CONNECTION_BAD)
+        lost(d, lost_words(d));
+}
+
+struct fault db_open(struct db **ret, struct loop *loop, const char *application_name,
+                     const struct db_statement *statements, int count, void (*up)(void *of), void *of)
+{
+    struct db *d = calloc(1, sizeof *d);
+
+    *ret = d;
+    if (!d)
+        return FAULT(FATAL, "out of memory");
+    d->loop = loop;
+    d->application_name = application_name;
+    d->statements = statements;
+    d->statement_count = count;
+    d->up = up;
+    d->up_of = of;
+    d->timer = (struct loop_timer){.call = connect_now, .of = d};
+    connect_now(d, 0);
+    return FAULT_OK;
+}
+
+void db_close(struct db *d)
+{
+    if (!d)
+        return;
+    loop_timer_stop(d->loop, &d->timer);
+    loop_watch(d->loop, &d->watch, -1, 0, NULL, NULL);
+    forget_results(d);
+    PQfinish(d->conn);
+    free(d);
+}
+
+bool db_free(const struct db *d)
+{
+    return d->state == DB_IDLE && !d->added;
+}
+
+bool db_connected(const struct db *d)
+{
+    return d->state >= DB_IDLE;
+}
+
+const char *db_trouble(const struct db *d)
+{
+    return d->trouble;
+}
+
+void db_add(struct db *d, int statement, const char *const *values)
+{
+    char name[16];
+
+    if (d->added == DB_STATEMENTS_MAX)
+        abort(); /* a stage has a handful; more is a mistake in the code */
+    snprintf(name, sizeof name, "s%d", statement);
+    PQsendQueryPrepared(d->conn, name, d->statements[statement].params, values, NULL, NULL, 0);
+    d->added++;
+}
+
+void db_send(struct db *d, db_done *done, void *of)
+{
+    d->done = done;
+    d->done_of = of;
+    d->refused = false;
+    d->got = 0;
+    d->state = DB_BUSY;
+    PQpipelineSync(d->conn);
+    watch(d);
+}
+
+/* ---- array parameters ---- */
+
+void db_columns_begin(struct db_columns *c, int count)
+{
+    c->count = count;
+    c->next = c->rows = 0;
+    for (int i = 0; i < count; i++) {
+        text_clear(&c->at[i]);
+        text_putc(&c->at[i], '{');
+    }
+}
+
+void db_columns_free(struct db_columns *c)
+{
+    for (size_t i = 0; i < COUNT(c->at); i++)
+        text_free(&c->at[i]);
+}
+
+static struct text *next_column(struct db_columns *c)
+{
+    struct text *t = &c->at[c->next++];
+
+    if (c->rows)
+        text_putc(t, ',');
+    return t;
+}
+
+void db_put(struct db_columns *c, const char *value)
+{
+    struct text *t = next_column(c);
+
+    if (!value) {
+        text_add(t, "NULL", 4);
+        return;
+    }
+    text_putc(t, '"');
+    for (;;) {
+        size_t plain = strcspn(value, "\"\\");
+        text_add(t, value, plain);
+        value += plain;
+        if (!*value)
+            break;
+        text_add(t, (char[]){'\\', *value++}, 2);
+    }
+    text_putc(t, '"');
+}
+
+void db_put_opt(struct db_columns *c, const char *value)
+{
+    db_put(c, value && *value ? value : NULL);
+}
+
+void db_put_int(struct db_columns *c, int64_t value)
+{
+    text_int(next_column(c), value);
+}
+
+void db_put_bool(struct db_columns *c, bool value)
+{
+    text_putc(next_column(c), value ? 't' : 'f');
+}
+
+void db_row_end(struct db_columns *c)
+{
+    if (c->next != c->count)
+        abort(); /* the row does not fit the statement: a mistake in the code */
+    c->next = 0;
+    c->rows++;
+}
+
+void db_columns_end(struct db_columns *c, const char **ret_values)
+{
+    for (int i = 0; i < c->count; i++) {
+        text_putc(&c->at[i], '}');
+        ret_values[i] = text_str(&c->at[i]);
+    }
+}

@@ -1,0 +1,74 @@
+/*
+ * db.h - PostgreSQL on the loop: prepared statements in libpq's pipeline mode, one transaction at a time.
+ *
+ * A transaction is db_add (any number) and db_send; it is one round trip. Its outcome is known only when the server
+ * has committed: `done` is then called with every result, or with none. There is one transaction under way per struct
+ * db; ask db_free first.
+ * A lost connection is made again, for ever, with a growing pause; the transaction under way ends as DB_LOST: whether
+ * it was committed is not known.
+ * Ownership: parameters are copied when added; results are lent to `done`.
+ */
+#ifndef SHELFWIRE_DB_H
+#define SHELFWIRE_DB_H
+
+#include "common/loop.h"
+#include "common/text.h"
+
+#include <libpq-fe.h>
+
+enum { DB_STATEMENTS_MAX = 16 };
+
+struct db;
+
+enum db_end {
+    DB_DONE,    /* committed */
+    DB_REFUSED, /* rolled back: sqlstate and error say why */
+    DB_LOST,    /* the connection broke: committed or not */
+};
+
+struct db_outcome {
+    enum db_end end;
+    PGresult *const *results; /* in the order added, when DB_DONE */
+    int count;
+    char sqlstate[6];
+    const char *error; /* one line, without the row's contents */
+};
+
+typedef void db_done(void *of, const struct db_outcome *out);
+
+struct db_statement {
+    const char *sql;
+    int params;
+};
+
+/* statements: prepared on every connection, known by their place. up: called each time a connection is ready. */
+struct fault db_open(struct db **ret, struct loop *loop, const char *application_name,
+                     const struct db_statement *statements, int count, void (*up)(void *of), void *of);
+void db_close(struct db *d);
+
+bool db_free(const struct db *d);      /* connected, and no transaction under way */
+bool db_connected(const struct db *d);
+const char *db_trouble(const struct db *d); /* why it is not connected; "" when it is */
+
+void db_add(struct db *d, int statement, const char *const *values);
+void db_send(struct db *d, db_done *done, void *of);
+
+/* ---- array parameters: the columns of a batch, as text[] literals ---- */
+
+struct db_columns {
+    struct text at[24];
+    int count;
+    int next; /* the column the next value goes to */
+    int rows;
+};
+
+void db_columns_begin(struct db_columns *c, int count);
+void db_columns_free(struct db_columns *c);
+void db_put(struct db_columns *c, const char *value); /* NULL is NULL; the bytes must be UTF-8 */
+void db_put_int(struct db_columns *c, int64_t value);
+void db_put_bool(struct db_columns *c, bool value);
+void db_put_opt(struct db_columns *c, const char *value); /* "" is NULL */
+void db_row_end(struct db_columns *c);                    /* every column of the row must have been put */
+void db_columns_end(struct db_columns *c, const char **ret_values); /* closes the literals; values are lent */
+
+#endif

@@ -1,0 +1,128 @@
+#include "common/health.h"
+
+#include <string.h>
+
+static uint32_t next_random(struct health *h)
+{
+    h->random ^= h->random << 13; /* xorshift32: to spread tries, nothing more */
+    h->random ^= h->random >> 17;
+    h->random ^= h->random << 5;
+    return h->random;
+}
+
+static int64_t jitter(struct health *h, int64_t us)
+{
+    return us - us / 4 + (int64_t)(next_random(h) % 1024) * (us / 2) / 1024;
+}
+
+void health_begin(struct health *h, int most, bool harmless_first, int64_t min_pause_us, int64_t max_pause_us,
+                  uint32_t seed)
+{
+    *h = (struct health){.most = most, .limit = most, .harmless_first = harmless_first, .min_pause_us = min_pause_us,
+                         .max_pause_us = max_pause_us, .random = seed ? seed : 1};
+}
+
+void health_answered(struct health *h, uint32_t key)
+{
+    int at = 0;
+
+    h->answers++;
+    while (at < HEALTH_MEMORY - 1 && h->answered[at].key != key)
+        at++;
+    memmove(h->answered + 1, h->answered, (size_t)at * sizeof h->answered[0]);
+    h->answered[0].key = key;
+    h->answered[0].at = h->answers;
+    h->failed_count = 0;
+    if (h->limit < h->most) {
+        h->limit = h->limit ? h->limit * 2 : 1;
+        if (h->limit >= h->most) {
+            h->limit = h->most;
+            h->pause_us = 0;
+        }
+    }
+    h->trying = false;
+}
+
+bool health_failed(struct health *h, uint32_t key, bool at_once, int64_t now_us, int64_t wait_us)
+{
+    bool known = false;
+
+    for (int i = 0; i < h->failed_count; i++)
+        known |= h->failed[i] == key;
+    if (!known && h->failed_count < HEALTH_KEYS_IN_A_ROW)
+        h->failed[h->failed_count++] = key;
+    bool was_sick = !h->limit;
+    bool sick = was_sick || at_once || h->failed_count == HEALTH_KEYS_IN_A_ROW || h->limit < h->most;
+    if (!sick)
+        return false;
+    if (was_sick && !h->trying && h->try_at_us > now_us)
+        return false; /* one of those that were under way when it fell sick: no news */
+    h->pause_us = h->pause_us ? h->pause_us * 2 : h->min_pause_us;
+    if (h->pause_us > h->max_pause_us)
+        h->pause_us = h->max_pause_us;
+    int64_t pause = jitter(h, h->pause_us);
+    if (wait_us > pause)
+        pause = wait_us;
+    h->limit = 0;
+    h->trying = false;
+    h->try_at_us = now_us + pause;
+    return !was_sick;
+}
+
+int health_limit(const struct health *h, int64_t now_us)
+{
+    if (h->limit)
+        return h->limit;
+    return !h->harmless_first && now_us >= h->try_at_us ? 1 : 0;
+}
+
+bool health_wants_try(const struct health *h, int64_t now_us)
+{
+    return !h->limit && h->harmless_first && !h->trying && now_us >= h->try_at_us;
+}
+
+void health_trying(struct health *h)
+{
+    h->trying = true;
+}
+
+void health_tried(struct health *h, bool well, int64_t now_us)
+{
+    if (well) {
+        h->trying = false;
+        h->failed_count = 0;
+        if (!h->limit)
+            h->limit = 1;
+    } else {
+        h->trying = true;
+        health_failed(h, 0, true, now_us, -1);
+    }
+}
+
+bool health_sick(const struct health *h)
+{
+    return !h->limit;
+}
+
+uint64_t health_mark(const struct health *h)
+{
+    return h->answers;
+}
+
+bool health_blames(const struct health *h, uint64_t mark, uint32_t key)
+{
+    int others = 0;
+
+    for (int i = 0; i < HEALTH_MEMORY; i++)
+        others += h->answered[i].at > mark && h->answered[i].key != key;
+    return others >= HEALTH_OTHERS;
+}
+
+int64_t health_backoff_us(struct health *h, int tries, int64_t min_us, int64_t max_us)
+{
+    int64_t us = min_us;
+
+    for (int i = 0; i < tries && us < max_us; i++)
+        us *= 2;
+    return jitter(h, us < max_us ? us : max_us);
+}

@@ -1,0 +1,421 @@
+#include "common/http.h"
+
+#include "common/loop.h"
+#include "common/scoped.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+struct http_exchange {
+    struct http *http;
+    CURL *easy;
+    struct curl_slist *headers;
+    struct text url, body;
+    char error[CURL_ERROR_SIZE];
+    const char *watch;
+    bool started; /* a connection was there and the request began to leave: from here on nobody knows */
+    bool too_large;
+    http_done *done;
+    void *of;
+    int64_t since_us;
+    struct http_exchange *next, *prev;
+};
+
+struct http {
+    struct loop *loop;
+    CURLM *multi;
+    struct loop_timer timer;
+    struct loop_fd **sockets; /* by descriptor */
+    int socket_room;
+    const char *ca_file;
+    bool proxy_wanted;
+    struct http_exchange under_way; /* list head */
+    struct http_exchange *idle;
+};
+
+static void finish(struct http *h);
+
+static void on_timer(void *of, uint32_t events)
+{
+    struct http *h = of;
+    int running;
+
+    (void)events;
+    curl_multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    finish(h);
+}
+
+static int set_timer(CURLM *multi, long timeout_ms, void *of)
+{
+    struct http *h = of;
+
+    (void)multi;
+    if (timeout_ms < 0)
+        loop_timer_stop(h->loop, &h->timer);
+    else
+        loop_timer_set(h->loop, &h->timer, loop_now(h->loop) + (int64_t)timeout_ms * 1000);
+    return 0;
+}
+
+struct socket_watch {
+    struct loop_fd watch; /* first */
+    struct http *http;
+    bool wanted; /* curl waits for it; an idle connection's is left registered, for that halves the system calls */
+};
+
+static void on_ready(void *of, uint32_t events)
+{
+    struct socket_watch *w = of;
+    struct http *h = w->http;
+    int mask = (events & EPOLLIN ? CURL_CSELECT_IN : 0) | (events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
+               (events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
+    int running;
+
+    if (!w->wanted) { /* closed by the other side while idle: curl finds out when it wants to use it */
+        loop_watch(h->loop, &w->watch, w->watch.fd, 0, NULL, NULL);
+        return;
+    }
+    curl_multi_socket_action(h->multi, w->watch.fd, mask, &running);
+    finish(h);
+}
+
+static struct socket_watch *socket_of(struct http *h, int fd, bool make)
+{
+    if (fd < 0)
+        return NULL;
+    if (fd >= h->socket_room) {
+        if (!make)
+            return NULL;
+        int room = fd + 64;
+        struct loop_fd **sockets = realloc(h->sockets, (size_t)room * sizeof *sockets);
+        if (!sockets)
+            return NULL;
+        memset(sockets + h->socket_room, 0, (size_t)(room - h->socket_room) * sizeof *sockets);
+        h->sockets = sockets;
+        h->socket_room = room;
+    }
+    if (!h->sockets[fd] && make) {
+        struct socket_watch *w = calloc(1, sizeof *w);
+        if (!w)
+            return NULL;
+        w->http = h;
+        h->sockets[fd] = &w->watch;
+    }
+    return (struct socket_watch *)h->sockets[fd];
+}
+
+static int set_socket(CURL *easy, curl_socket_t fd, int what, void *of, void *per_socket)
+{
+    struct http *h = of;
+    struct socket_watch *w = socket_of(h, fd, what != CURL_POLL_REMOVE);
+
+    (void)easy;
+    (void)per_socket;
+    if (!w)
+        return what == CURL_POLL_REMOVE ? 0 : -1;
+    w->wanted = what != CURL_POLL_REMOVE;
+    if (w->wanted) {
+        uint32_t events = what == CURL_POLL_IN ? EPOLLIN : what == CURL_POLL_OUT ? EPOLLOUT : EPOLLIN | EPOLLOUT;
+        loop_watch(h->loop, &w->watch, fd, events, on_ready, w);
+    } else if (w->watch.events & EPOLLOUT) {
+        loop_watch(h->loop, &w->watch, fd, 0, NULL, NULL); /* always ready: it would keep the loop awake */
+    }
+    return 0;
+}
+
+static int close_socket(void *of, curl_socket_t fd)
+{
+    struct http *h = of;
+    struct socket_watch *w = socket_of(h, fd, false);
+
+    if (w) {
+        loop_forget(h->loop, &w->watch);
+        h->sockets[fd] = NULL;
+        free(w);
+    }
+    return close(fd);
+}
+
+static size_t on_body(char *bytes, size_t size, size_t count, void *of)
+{
+    struct http_exchange *x = of;
+
+    if (x->body.len + size * count > HTTP_BODY_MAX - 1) {
+        x->too_large = true;
+        return 0;
+    }
+    text_add(&x->body, bytes, size * count);
+    return x->body.failed ? 0 : size * count;
+}
+
+/*
+ * Called when the request is about to leave, each time. libcurl repeats a request by itself when a kept connection
+ * turns out dead before an answer came; the vendor may have read the first one, so the second never leaves.
+ */
+static int on_leaving(void *of, char *a, char *b, int c, int d)
+{
+    struct http_exchange *x = of;
+
+    (void)a;
+    (void)b;
+    (void)c;
+    (void)d;
+    if (x->started)
+        return CURL_PREREQFUNC_ABORT;
+    x->started = true;
+    return CURL_PREREQFUNC_OK;
+}
+
+struct fault http_open(struct http **ret, struct loop *loop, int connections_max, const char *ca_file)
+{
+    static const char *const proxies[] = {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"};
+    struct http *h = calloc(1, sizeof *h);
+
+    *ret = NULL;
+    if (!h || curl_global_init(CURL_GLOBAL_DEFAULT) || !(h->multi = curl_multi_init())) {
+        free(h);
+        return FAULT(FATAL, "cannot start libcurl");
+    }
+    if (ca_file && access(ca_file, R_OK) < 0) {
+        http_close(h);
+        return FAULT(MISUSE, "VENDOR_CA_FILE: cannot read %s", ca_file);
+    }
+    h->loop = loop;
+    h->ca_file = ca_file;
+    h->timer = (struct loop_timer){.call = on_timer, .of = h};
+    h->under_way.next = h->under_way.prev = &h->under_way;
+    for (size_t i = 0; i < COUNT(proxies); i++)
+        h->proxy_wanted |= getenv(proxies[i]) != NULL;
+    curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, set_socket);
+    curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
+    curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, set_timer);
+    curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
+    curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)connections_max + 4);
+    *ret = h;
+    return FAULT_OK;
+}
+
+static void exchange_free(struct http_exchange *x)
+{
+    curl_easy_cleanup(x->easy);
+    curl_slist_free_all(x->headers);
+    text_free(&x->url);
+    text_free(&x->body);
+    free(x);
+}
+
+void http_close(struct http *h)
+{
+    if (!h)
+        return;
+    while (h->under_way.next && h->under_way.next != &h->under_way)
+        http_cancel(h, h->under_way.next);
+    while (h->idle) {
+        struct http_exchange *x = h->idle;
+        h->idle = x->next;
+        exchange_free(x);
+    }
+    if (h->loop)
+        loop_timer_stop(h->loop, &h->timer);
+    curl_multi_cleanup(h->multi);
+    for (int fd = 0; fd < h->socket_room; fd++)
+        free(h->sockets[fd]);
+    free(h->sockets);
+    free(h);
+}
+
+static struct http_exchange *exchange_new(struct http *h)
+{
+    struct http_exchange *x = h->idle;
+
+    if (x) {
+        h->idle = x->next;
+        return x;
+    }
+    x = calloc(1, sizeof *x);
+    if (!x || !(x->easy = curl_easy_init())) {
+        free(x);
+        return NULL;
+    }
+    x->http = h;
+    curl_easy_setopt(x->easy, CURLOPT_PRIVATE, x);
+    curl_easy_setopt(x->easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(x->easy, CURLOPT_WRITEDATA, x);
+    curl_easy_setopt(x->easy, CURLOPT_PREREQFUNCTION, on_leaving);
+    curl_easy_setopt(x->easy, CURLOPT_PREREQDATA, x);
+    curl_easy_setopt(x->easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+    curl_easy_setopt(x->easy, CURLOPT_CLOSESOCKETDATA, h);
+    curl_easy_setopt(x->easy, CURLOPT_ERRORBUFFER, x->error);
+    curl_easy_setopt(x->easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(x->easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(x->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(x->easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    /* younger than what servers commonly close after, so that a request seldom meets a closing connection */
+    curl_easy_setopt(x->easy, CURLOPT_MAXAGE_CONN, 4L);
+    if (!h->proxy_wanted)
+        curl_easy_setopt(x->easy, CURLOPT_PROXY, ""); /* saves looking the variables up for each request */
+    if (h->ca_file)
+        curl_easy_setopt(x->easy, CURLOPT_CAINFO, h->ca_file);
+    return x;
+}
+
+static void unlink_exchange(struct http_exchange *x)
+{
+    x->prev->next = x->next;
+    x->next->prev = x->prev;
+}
+
+static void retire(struct http *h, struct http_exchange *x)
+{
+    if (x->body.room > 256 * 1024)
+        text_free(&x->body);
+    x->next = h->idle;
+    h->idle = x;
+}
+
+struct http_exchange *http_send(struct http *h, const char *root, const struct http_request *req, int timeout_ms,
+                                http_done *done, void *of)
+{
+    struct http_exchange *x = exchange_new(h);
+    struct curl_slist *headers = NULL;
+
+    if (!x || req->target.failed || req->body.failed) {
+        if (x)
+            retire(h, x);
+        return NULL;
+    }
+    if (req->timeout_ms)
+        timeout_ms = req->timeout_ms;
+    text_clear(&x->url);
+    text_puts(&x->url, root);
+    text_puts(&x->url, text_str(&req->target));
+    text_clear(&x->body);
+    x->error[0] = '\0';
+    x->watch = req->watch;
+    x->started = x->too_large = false;
+    x->done = done;
+    x->of = of;
+    x->since_us = loop_now(h->loop);
+    for (int i = 0; i < req->header_count; i++) {
+        struct curl_slist *more = curl_slist_append(headers, text_str(&req->headers[i]));
+        headers = more ? more : headers;
+    }
+    headers = curl_slist_append(headers, "Expect:");
+    curl_slist_free_all(x->headers);
+    x->headers = headers;
+    curl_easy_setopt(x->easy, CURLOPT_URL, text_str(&x->url));
+    curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER, headers);
+    if (!strcmp(req->method, "POST")) {
+        curl_easy_setopt(x->easy, CURLOPT_POST, 1L);
+        curl_easy_setopt(x->easy, CURLOPT_POSTFIELDSIZE, (long)req->body.len);
+        curl_easy_setopt(x->easy, CURLOPT_COPYPOSTFIELDS, text_str(&req->body));
+        curl_easy_setopt(x->easy, CURLOPT_CUSTOMREQUEST, NULL);
+    } else {
+        curl_easy_setopt(x->easy, CURLOPT_HTTPGET, 1L);
+        curl_easy_setopt(x->easy, CURLOPT_CUSTOMREQUEST, strcmp(req->method, "GET") ? req->method : NULL);
+    }
+    curl_easy_setopt(x->easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+    curl_easy_setopt(x->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(timeout_ms < 10000 ? timeout_ms : 10000));
+    x->prev = h->under_way.prev;
+    x->next = &h->under_way;
+    x->prev->next = x->next->prev = x;
+    curl_multi_add_handle(h->multi, x->easy);
+    return x;
+}
+
+void http_cancel(struct http *h, struct http_exchange *x)
+{
+    curl_multi_remove_handle(h->multi, x->easy);
+    unlink_exchange(x);
+    exchange_free(x);
+}
+
+static int64_t retry_after_ms(CURL *easy)
+{
+    curl_off_t seconds = 0;
+    struct curl_header *header;
+
+    /* libcurl reads both forms; it cannot tell "0" from "absent" */
+    if (curl_easy_header(easy, "Retry-After", 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
+        return -1;
+    if (curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &seconds) != CURLE_OK || seconds < 0)
+        return -1;
+    return seconds > 86400 ? 86400000 : (int64_t)seconds * 1000;
+}
+
+static void finish(struct http *h)
+{
+    CURLMsg *message;
+    int left;
+
+    while ((message = curl_multi_info_read(h->multi, &left))) {
+        struct http_exchange *x = NULL;
+        struct curl_header *header;
+        struct http_response res = {.retry_after_ms = -1, .watched = "", .content_type = "", .error = ""};
+        CURLcode code = message->data.result;
+        long status = 0;
+        char *type = NULL;
+
+        if (message->msg != CURLMSG_DONE)
+            continue;
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&x);
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        res.duration_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000 - x->since_us;
+        if (code == CURLE_OK) {
+            res.end = HTTP_ANSWERED;
+            curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
+            curl_easy_getinfo(x->easy, CURLINFO_CONTENT_TYPE, &type);
+            res.status = (int)status;
+            res.content_type = type ? type : "";
+            res.body = text_str(&x->body);
+            res.body_len = x->body.len;
+            if (status >= 300)
+                res.retry_after_ms = retry_after_ms(x->easy);
+            if (x->watch && curl_easy_header(x->easy, x->watch, 0, CURLH_HEADER, -1, &header) == CURLHE_OK)
+                res.watched = header->value;
+        } else {
+            res.end = x->started ? HTTP_UNKNOWN : HTTP_NOT_SENT;
+            res.body = "";
+            res.error = x->too_large            ? "the answer is larger than 16 MiB"
+                        : code == CURLE_ABORTED_BY_CALLBACK ? "the connection closed before an answer came"
+                        : x->error[0]           ? x->error
+                                                : curl_easy_strerror(code);
+        }
+        curl_multi_remove_handle(h->multi, x->easy);
+        unlink_exchange(x);
+        x->done(x->of, &res);
+        retire(h, x);
+    }
+}
+
+struct waiting {
+    http_done *use;
+    void *of;
+    bool ended;
+};
+
+static void on_waited(void *of, const struct http_response *res)
+{
+    struct waiting *w = of;
+
+    w->use(w->of, res);
+    w->ended = true;
+}
+
+void http_wait(struct http *h, const char *root, const struct http_request *req, int timeout_ms, http_done *use,
+               void *of)
+{
+    struct waiting w = {.use = use, .of = of};
+
+    if (!http_send(h, root, req, timeout_ms, on_waited, &w)) {
+        use(of, &(struct http_response){.end = HTTP_NOT_SENT, .content_type = "", .body = "", .watched = "",
+                                        .retry_after_ms = -1, .error = "out of memory"});
+        return;
+    }
+    while (!w.ended)
+        loop_turn(h->loop, 1000);
+}

@@ -1,0 +1,783 @@
+#include "common/kafka.h"
+
+#include "common/log.h"
+#include "common/scoped.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static const char *bootstrap_servers, *topic_prefix;
+static int64_t topic_partitions, topic_replicas, topic_retention_days;
+
+const struct setting kafka_settings[] = {
+    {"KAFKA_BOOTSTRAP_SERVERS", SET_TEXT, NULL, .required = true, .help = "brokers to begin with, as host:port,host:port",
+     .to = &bootstrap_servers},
+    {"TOPIC_PREFIX", SET_TEXT, "", .help = "put before every topic and consumer group, for several libraries on one cluster",
+     .to = &topic_prefix},
+    {"TOPIC_PARTITIONS", SET_WHOLE, "10", .least = 1, .most = 1000, .to = &topic_partitions,
+     .help = "partitions of a topic made by us; never changed later: it bounds how many workers of a stage can share the work"},
+    {"TOPIC_REPLICAS", SET_WHOLE, "-1", .least = -1, .most = 10, .to = &topic_replicas,
+     .help = "replicas of a topic made by us; -1: the brokers' default"},
+    {"TOPIC_RETENTION_DAYS", SET_WHOLE, "30", .least = 1, .most = 3650, .to = &topic_retention_days,
+     .help = "how long a topic made by us keeps messages (dead letters are kept without end)"},
+    {0}};
+
+/* Properties that are ours: another value would break what we promise. */
+static const struct {
+    const char *property, *why;
+} refused[] = {
+    {"group.id", "the group is the program's name, so that lag is found under it"},
+    {"partition.assignment.strategy", "cooperative-sticky keeps work going through a rebalance"},
+    {"enable.auto.commit", "what is committed must be what is finished"},
+    {"enable.auto.offset.store", "what is committed must be what is finished"},
+    {"auto.offset.reset", "a new group must begin with the oldest message"},
+    {"partitioner", "every program must find a key in the same partition (murmur2_random)"},
+    {"acks", "a message counts as sent when every in-sync replica has it"},
+    {"request.required.acks", "a message counts as sent when every in-sync replica has it"},
+    {"enable.idempotence", "a message must not be written twice"},
+    {"enable.gapless.guarantee", "order is kept by idempotence"},
+    {"transactional.id", "we do not use transactions"},
+    {"message.timeout.ms", "a message is never given up"},
+    {"delivery.timeout.ms", "a message is never given up"},
+    {"message.send.max.retries", "a message is never given up"},
+    {"retries", "a message is never given up"},
+};
+
+/* Ours where the property is not set: small memory, quick rebalances, no waiting for company. */
+static const char *const consumer_defaults[][2] = {
+    {"queued.min.messages", "1000"},
+    {"queued.max.messages.kbytes", "128"}, /* each partition has its own queue */
+    {"fetch.message.max.bytes", "65536"},
+    {"fetch.wait.max.ms", "100"},
+    {"fetch.error.backoff.ms", "100"},
+    {"heartbeat.interval.ms", "1000"},
+    {"auto.commit.interval.ms", "100"},
+    {"topic.metadata.refresh.interval.ms", "60000"},
+};
+static const char *const producer_defaults[][2] = {
+    {"linger.ms", "1"},
+    {"message.max.bytes", "4000000"}, /* a dead letter is its message and the reason */
+    {"queue.buffering.max.messages", "20000"},
+    {"topic.metadata.refresh.interval.ms", "60000"},
+};
+static const char *const common_defaults[][2] = {
+    {"socket.nagle.disable", "true"},
+    {"socket.keepalive.enable", "true"},
+    {"reconnect.backoff.ms", "50"},
+    {"reconnect.backoff.max.ms", "1000"},
+    {"allow.auto.create.topics", "false"},
+    {"log.connection.close", "false"},
+};
+
+const char *kafka_topic(const char *name)
+{
+    char *full = NULL;
+
+    if (asprintf(&full, "%s%s", topic_prefix, name) < 0)
+        abort();
+    return full;
+}
+
+/* KAFKA_SSL_CA_LOCATION → ssl.ca.location; false for a name that is not a property's. */
+static bool property_of(const char *variable, size_t len, char ret[128])
+{
+    size_t n = 0;
+
+    if (len >= 128 + 6 || len <= 6)
+        return false;
+    for (const char *c = variable + 6; c < variable + len; c++)
+        ret[n++] = *c == '_' ? '.' : (char)tolower((unsigned char)*c);
+    ret[n] = '\0';
+    return true;
+}
+
+static struct fault set(rd_kafka_conf_t *conf, const char *property, const char *value)
+{
+    char why[256];
+
+    if (rd_kafka_conf_set(conf, property, value, why, sizeof why) != RD_KAFKA_CONF_OK)
+        return FAULT(MISUSE, "Kafka property %s: %s", property, why);
+    return FAULT_OK;
+}
+
+/* Properties given as KAFKA_*; only: when not NULL, only the one with this name is looked for and returned. */
+static struct fault from_environment(rd_kafka_conf_t *conf, const char *only, const char **ret)
+{
+    char property[128], variable[160];
+
+    for (char **entry = environ; *entry; entry++) {
+        size_t len = strcspn(*entry, "=");
+        const char *value;
+        if (strncmp(*entry, "KAFKA_", 6) != 0 || len >= sizeof variable)
+            continue;
+        if (len > 5 && !strncmp(*entry + len - 5, "_FILE", 5))
+            len -= 5;
+        snprintf(variable, sizeof variable, "%.*s", (int)len, *entry);
+        if (!property_of(variable, len, property) || !strcmp(variable, "KAFKA_BOOTSTRAP_SERVERS"))
+            continue;
+        TRY(settings_value(variable, &value));
+        if (!value)
+            continue;
+        if (only) {
+            if (!strcmp(only, property))
+                *ret = value;
+            continue;
+        }
+        for (size_t i = 0; i < COUNT(refused); i++)
+            if (!strcmp(property, refused[i].property))
+                return FAULT(MISUSE, "%s is refused: %s; unset it", variable, refused[i].why);
+        if (rd_kafka_conf_set(conf, property, value, NULL, 0) != RD_KAFKA_CONF_OK)
+            return FAULT(MISUSE, "%s: librdkafka does not take this value for a property named %s, or knows no such property",
+                         variable, property);
+    }
+    return FAULT_OK;
+}
+
+static const char *property(const char *name)
+{
+    const char *value = NULL;
+
+    from_environment(NULL, name, &value);
+    return value;
+}
+
+const char *kafka_instance(void)
+{
+    return property("group.instance.id");
+}
+
+int kafka_session_ms(void)
+{
+    const char *value = property("session.timeout.ms");
+
+    /* a static member's session must outlast a broker's failover, or it is fenced for good */
+    return value ? atoi(value) : kafka_instance() ? 30000 : 15000;
+}
+
+static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *words)
+{
+    (void)rk;
+    log_about(level <= 3 ? LOG_WARN : LOG_DEBUG, "kafka", "%s: %s", facility, words);
+}
+
+static struct fault configure(rd_kafka_conf_t **ret, const char *program, const char *const defaults[][2], size_t count)
+{
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    struct fault f = set(conf, "bootstrap.servers", bootstrap_servers);
+
+    for (size_t i = 0; !f.kind && i < COUNT(common_defaults); i++)
+        f = set(conf, common_defaults[i][0], common_defaults[i][1]);
+    for (size_t i = 0; !f.kind && i < count; i++)
+        f = set(conf, defaults[i][0], defaults[i][1]);
+    if (!f.kind)
+        f = set(conf, "client.id", program);
+    if (!f.kind)
+        f = from_environment(conf, NULL, NULL);
+    if (f.kind) {
+        rd_kafka_conf_destroy(conf);
+        return f;
+    }
+    rd_kafka_conf_set_log_cb(conf, on_log);
+    *ret = conf;
+    return FAULT_OK;
+}
+
+struct fault kafka_check_settings(void)
+{
+    rd_kafka_conf_t *conf;
+
+    TRY(configure(&conf, "check", consumer_defaults, COUNT(consumer_defaults)));
+    rd_kafka_conf_destroy(conf);
+    return FAULT_OK;
+}
+
+/* ---- producing ---- */
+
+struct kafka_producer {
+    rd_kafka_t *rk;
+    struct loop *loop;
+    const char *program;
+    kafka_delivered *delivered;
+    int event_fd;
+    struct loop_fd watch;
+    struct loop_timer reopen_timer;
+    bool fatal;
+};
+
+static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
+{
+    struct kafka_producer *p = opaque;
+
+    if (m->err && rd_kafka_fatal_error(rk, NULL, 0))
+        p->fatal = true;
+    p->delivered(m->_private, m->err ? rd_kafka_err2str(m->err) : NULL);
+}
+
+static void on_producer_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
+{
+    struct kafka_producer *p = opaque;
+
+    (void)rk;
+    if (err == RD_KAFKA_RESP_ERR__FATAL)
+        p->fatal = true;
+    log_about(err == RD_KAFKA_RESP_ERR__FATAL ? LOG_WARN : LOG_DEBUG, "kafka", "producer: %s", reason);
+}
+
+static struct fault producer_start(struct kafka_producer *p)
+{
+    rd_kafka_conf_t *conf;
+    char why[256];
+
+    TRY(configure(&conf, p->program, producer_defaults, COUNT(producer_defaults)));
+    rd_kafka_conf_set(conf, "acks", "all", NULL, 0);
+    rd_kafka_conf_set(conf, "enable.idempotence", "true", NULL, 0);
+    rd_kafka_conf_set(conf, "message.timeout.ms", "0", NULL, 0);
+    rd_kafka_conf_set(conf, "partitioner", "murmur2_random", NULL, 0);
+    rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+    rd_kafka_conf_set_error_cb(conf, on_producer_error);
+    rd_kafka_conf_set_opaque(conf, p);
+    /* a consumer's properties mean nothing to a producer, and the other way round; librdkafka only warns */
+    p->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
+    if (!p->rk) {
+        rd_kafka_conf_destroy(conf);
+        return FAULT(MISUSE, "Kafka: %s", why);
+    }
+    rd_kafka_queue_t *queue = rd_kafka_queue_get_main(p->rk);
+    rd_kafka_queue_io_event_enable(queue, p->event_fd, &(uint64_t){1}, sizeof(uint64_t));
+    rd_kafka_queue_destroy(queue);
+    return FAULT_OK;
+}
+
+static void producer_reopen(void *of, uint32_t events)
+{
+    struct kafka_producer *p = of;
+
+    (void)events;
+    log_warn("Kafka's producer failed for good: making a new one");
+    rd_kafka_purge(p->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    rd_kafka_flush(p->rk, 1000); /* calls `delivered` with an error for each */
+    rd_kafka_destroy(p->rk);
+    p->fatal = false;
+    struct fault f = producer_start(p);
+    if (f.kind) {
+        log_error("%s", f.what);
+        exit(fault_exit_code(f));
+    }
+}
+
+static void on_producer_event(void *of, uint32_t events)
+{
+    struct kafka_producer *p = of;
+
+    (void)events;
+    rd_kafka_poll(p->rk, 0);
+    if (p->fatal && !p->reopen_timer.place)
+        loop_timer_set(p->loop, &p->reopen_timer, loop_now(p->loop) + 100000);
+}
+
+struct fault kafka_producer_open(struct kafka_producer **ret, struct loop *loop, const char *program,
+                                 kafka_delivered *delivered)
+{
+    struct kafka_producer *p = calloc(1, sizeof *p);
+
+    *ret = NULL;
+    if (!p || (p->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0) {
+        free(p);
+        return FAULT(FATAL, "cannot start Kafka's producer: %s", strerror(errno));
+    }
+    p->loop = loop;
+    p->program = program;
+    p->delivered = delivered;
+    p->reopen_timer = (struct loop_timer){.call = producer_reopen, .of = p};
+    struct fault f = producer_start(p);
+    if (f.kind) {
+        close(p->event_fd);
+        free(p);
+        return f;
+    }
+    loop_watch(loop, &p->watch, p->event_fd, EPOLLIN | EPOLLET, on_producer_event, p);
+    *ret = p;
+    return FAULT_OK;
+}
+
+void kafka_producer_close(struct kafka_producer *p, int flush_ms)
+{
+    if (!p)
+        return;
+    rd_kafka_flush(p->rk, flush_ms);
+    rd_kafka_purge(p->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    rd_kafka_flush(p->rk, 100);
+    loop_timer_stop(p->loop, &p->reopen_timer);
+    loop_watch(p->loop, &p->watch, -1, 0, NULL, NULL);
+    rd_kafka_destroy(p->rk);
+    close(p->event_fd);
+    free(p);
+}
+
+bool kafka_produce(struct kafka_producer *p, struct kafka_message *m, void *of)
+{
+    if (p->fatal)
+        return false;
+    rd_kafka_resp_err_t err =
+        m->headers
+            ? rd_kafka_producev(p->rk, RD_KAFKA_V_TOPIC(m->topic), RD_KAFKA_V_KEY(m->key, m->key_len),
+                                RD_KAFKA_V_VALUE((void *)(uintptr_t)m->value, m->len), RD_KAFKA_V_HEADERS(m->headers),
+                                RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE(of), RD_KAFKA_V_END)
+            : rd_kafka_producev(p->rk, RD_KAFKA_V_TOPIC(m->topic), RD_KAFKA_V_KEY(m->key, m->key_len),
+                                RD_KAFKA_V_VALUE((void *)(uintptr_t)m->value, m->len),
+                                RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE(of), RD_KAFKA_V_END);
+    if (err && err != RD_KAFKA_RESP_ERR__QUEUE_FULL)
+        log_about(LOG_WARN, m->topic, "cannot send: %s", rd_kafka_err2str(err));
+    return !err;
+}
+
+bool kafka_flush(struct kafka_producer *p, int timeout_ms)
+{
+    rd_kafka_flush(p->rk, timeout_ms);
+    return rd_kafka_outq_len(p->rk) == 0;
+}
+
+rd_kafka_t *kafka_producer_handle(struct kafka_producer *p)
+{
+    return p->rk;
+}
+
+/* ---- topics ---- */
+
+static bool known(const struct rd_kafka_metadata *meta, const char *name)
+{
+    for (int i = 0; i < meta->topic_cnt; i++)
+        if (!strcmp(meta->topics[i].topic, name) && !meta->topics[i].err && meta->topics[i].partition_cnt > 0)
+            return true;
+    return false;
+}
+
+static struct fault create_topics(rd_kafka_t *rk, rd_kafka_NewTopic_t **news, int count, int timeout_ms)
+{
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    struct fault f = FAULT_OK;
+    size_t n = 0;
+
+    rd_kafka_CreateTopics(rk, news, (size_t)count, NULL, queue);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, timeout_ms);
+    if (!event) {
+        f = FAULT(RETRY, "Kafka does not answer; see KAFKA_BOOTSTRAP_SERVERS");
+    } else if (rd_kafka_event_error(event)) {
+        f = FAULT(RETRY, "Kafka cannot make topics: %s", rd_kafka_event_error_string(event));
+    } else {
+        const rd_kafka_topic_result_t **results =
+            rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &n);
+        for (size_t i = 0; i < n; i++) {
+            rd_kafka_resp_err_t err = rd_kafka_topic_result_error(results[i]);
+            const char *name = rd_kafka_topic_result_name(results[i]);
+            if (!err)
+                log_info("made topic %s", name);
+            else if (err != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+                f = FAULT(MISUSE, "topic %s is missing and cannot be made: %s; make it, or mend TOPIC_PARTITIONS, TOPIC_REPLICAS",
+                          name, rd_kafka_topic_result_error_string(results[i]));
+        }
+    }
+    if (event)
+        rd_kafka_event_destroy(event);
+    rd_kafka_queue_destroy(queue);
+    return f;
+}
+
+struct fault kafka_ensure_topics(rd_kafka_t *rk, const struct kafka_topic_plan *plans, int count, int timeout_ms)
+{
+    const struct rd_kafka_metadata *meta;
+    rd_kafka_NewTopic_t *news[16];
+    char why[256], retention[32];
+    int missing = 0;
+
+    rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 1, NULL, &meta, timeout_ms);
+    if (err)
+        return FAULT(RETRY, "no Kafka broker at %s: %s; see KAFKA_BOOTSTRAP_SERVERS", bootstrap_servers,
+                     rd_kafka_err2str(err));
+    snprintf(retention, sizeof retention, "%lld", (long long)topic_retention_days * 86400000);
+    struct fault f = FAULT_OK;
+    for (int i = 0; i < count && missing < 16; i++) {
+        if (known(meta, plans[i].name))
+            continue;
+        rd_kafka_NewTopic_t *t =
+            rd_kafka_NewTopic_new(plans[i].name, (int)topic_partitions, (int)topic_replicas, why, sizeof why);
+        if (!t) {
+            f = FAULT(MISUSE, "topic %s: %s", plans[i].name, why);
+            break;
+        }
+        rd_kafka_NewTopic_set_config(t, "retention.ms", plans[i].dead_letters ? "-1" : retention);
+        if (plans[i].dead_letters)
+            rd_kafka_NewTopic_set_config(t, "max.message.bytes", "8388608");
+        news[missing++] = t;
+    }
+    rd_kafka_metadata_destroy(meta);
+    if (!f.kind && missing)
+        f = create_topics(rk, news, missing, timeout_ms > 10000 ? timeout_ms : 10000);
+    rd_kafka_NewTopic_destroy_array(news, (size_t)missing);
+    return f;
+}
+
+/* ---- consuming ---- */
+
+struct partition {
+    struct kafka_consumer *consumer;
+    int32_t id;
+    rd_kafka_queue_t *queue;
+    int event_fd;
+    struct loop_fd watch;
+    int64_t committed; /* -1: not known */
+    int64_t first;     /* offset of the first message fetched; -1: none yet */
+    bool revoking;
+    struct partition *next;
+};
+
+struct kafka_consumer {
+    rd_kafka_t *rk;
+    struct loop *loop;
+    const char *program, *group, *topic;
+    const struct kafka_consumer_calls *calls;
+    void *of;
+    int event_fd;
+    struct loop_fd watch;
+    struct partition *partitions;
+    bool joined, closing, fatal, down;
+    char trouble[200];
+    int64_t serve_at_us;
+    bool events_waiting;
+};
+
+static struct partition *partition_of(const struct kafka_consumer *c, int32_t id)
+{
+    for (struct partition *p = c->partitions; p; p = p->next)
+        if (p->id == id)
+            return p;
+    return NULL;
+}
+
+static void on_partition_event(void *of, uint32_t events)
+{
+    struct partition *p = of;
+
+    (void)events;
+    p->consumer->calls->ready(p->consumer->of, p->id);
+}
+
+static void partition_add(struct kafka_consumer *c, int32_t id)
+{
+    struct partition *p = calloc(1, sizeof *p);
+
+    if (!p || (p->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0)
+        abort();
+    p->consumer = c;
+    p->id = id;
+    p->committed = p->first = -1;
+    p->queue = rd_kafka_queue_get_partition(c->rk, c->topic, id);
+    rd_kafka_queue_forward(p->queue, NULL);
+    rd_kafka_queue_io_event_enable(p->queue, p->event_fd, &(uint64_t){1}, sizeof(uint64_t));
+    loop_watch(c->loop, &p->watch, p->event_fd, EPOLLIN | EPOLLET, on_partition_event, p);
+    p->next = c->partitions;
+    c->partitions = p;
+    c->calls->assigned(c->of, id);
+    c->calls->ready(c->of, id); /* what came before the queue was ours made no event */
+}
+
+static void partition_drop(struct kafka_consumer *c, struct partition *gone)
+{
+    struct partition **at = &c->partitions;
+
+    while (*at != gone)
+        at = &(*at)->next;
+    *at = gone->next;
+    loop_watch(c->loop, &gone->watch, -1, 0, NULL, NULL);
+    rd_kafka_queue_io_event_enable(gone->queue, -1, NULL, 0);
+    rd_kafka_queue_destroy(gone->queue);
+    close(gone->event_fd);
+    free(gone);
+}
+
+void kafka_release(struct kafka_consumer *c)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(4);
+
+    for (struct partition *p = c->partitions, *next; p; p = next) {
+        next = p->next;
+        if (!p->revoking)
+            continue;
+        rd_kafka_topic_partition_list_add(list, c->topic, p->id);
+        partition_drop(c, p);
+    }
+    if (list->cnt) { /* librdkafka commits what is stored of them on the way */
+        rd_kafka_error_t *error = rd_kafka_incremental_unassign(c->rk, list);
+        if (error) {
+            log_about(LOG_WARN, "kafka", "giving partitions back: %s", rd_kafka_error_string(error));
+            rd_kafka_error_destroy(error);
+        }
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+    struct kafka_consumer *c = opaque;
+
+    if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+        rd_kafka_error_t *error = rd_kafka_incremental_assign(rk, list);
+        if (error) {
+            log_about(LOG_WARN, "kafka", "taking partitions: %s", rd_kafka_error_string(error));
+            rd_kafka_error_destroy(error);
+            return;
+        }
+        c->joined = true;
+        c->trouble[0] = '\0';
+        log_info("assigned %d partition%s of %s", list->cnt, list->cnt == 1 ? "" : "s", c->topic);
+        for (int i = 0; i < list->cnt; i++)
+            partition_add(c, list->elems[i].partition);
+        return;
+    }
+    bool lost = rd_kafka_assignment_lost(rk) != 0;
+    if (list->cnt)
+        log_info("%s %d partition%s of %s", lost ? "lost" : "giving back", list->cnt, list->cnt == 1 ? "" : "s", c->topic);
+    for (int i = 0; i < list->cnt; i++) {
+        struct partition *p = partition_of(c, list->elems[i].partition);
+        if (!p)
+            continue;
+        p->revoking = true;
+        c->calls->revoked(c->of, p->id, lost);
+    }
+    if (lost || c->closing || !list->cnt)
+        kafka_release(c);
+    if (!list->cnt)
+        rd_kafka_error_destroy(rd_kafka_incremental_unassign(rk, list));
+}
+
+static void on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+    struct kafka_consumer *c = opaque;
+
+    (void)rk;
+    if (err && err != RD_KAFKA_RESP_ERR__NO_OFFSET) {
+        log_about(LOG_DEBUG, "kafka", "commit: %s", rd_kafka_err2str(err));
+        return;
+    }
+    for (int i = 0; list && i < list->cnt; i++) {
+        const rd_kafka_topic_partition_t *at = &list->elems[i];
+        struct partition *p = partition_of(c, at->partition);
+        if (at->err || at->offset < 0 || !p)
+            continue;
+        p->committed = at->offset;
+        c->calls->committed(c->of, at->partition, at->offset);
+    }
+}
+
+static void on_consumer_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
+{
+    struct kafka_consumer *c = opaque;
+    char why[256];
+
+    if (err == RD_KAFKA_RESP_ERR__FATAL) {
+        rd_kafka_fatal_error(rk, why, sizeof why);
+        log_warn("Kafka's consumer failed for good: %s; making a new one", why);
+        c->fatal = true;
+    } else if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || err == RD_KAFKA_RESP_ERR__AUTHENTICATION ||
+               err == RD_KAFKA_RESP_ERR__SSL || err == RD_KAFKA_RESP_ERR__RESOLVE) {
+        if (strcmp(c->trouble, reason) != 0)
+            log_warn("Kafka: %s; trying again until it is there", reason);
+        snprintf(c->trouble, sizeof c->trouble, "Kafka: %s", reason);
+    } else {
+        log_about(LOG_DEBUG, "kafka", "%s: %s", rd_kafka_err2name((rd_kafka_resp_err_t)err), reason);
+    }
+}
+
+static void on_consumer_event(void *of, uint32_t events)
+{
+    struct kafka_consumer *c = of;
+
+    (void)events;
+    c->events_waiting = true;
+}
+
+static struct fault consumer_start(struct kafka_consumer *c)
+{
+    rd_kafka_conf_t *conf;
+    char why[256], session[16];
+
+    TRY(configure(&conf, c->program, consumer_defaults, COUNT(consumer_defaults)));
+    snprintf(session, sizeof session, "%d", kafka_session_ms());
+    rd_kafka_conf_set(conf, "group.id", c->group, NULL, 0);
+    rd_kafka_conf_set(conf, "session.timeout.ms", session, NULL, 0);
+    rd_kafka_conf_set(conf, "partition.assignment.strategy", "cooperative-sticky", NULL, 0);
+    rd_kafka_conf_set(conf, "enable.auto.commit", "true", NULL, 0);
+    rd_kafka_conf_set(conf, "enable.auto.offset.store", "false", NULL, 0);
+    rd_kafka_conf_set(conf, "auto.offset.reset", "earliest", NULL, 0);
+    rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
+    rd_kafka_conf_set_offset_commit_cb(conf, on_commit);
+    rd_kafka_conf_set_error_cb(conf, on_consumer_error);
+    rd_kafka_conf_set_opaque(conf, c);
+    c->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
+    if (!c->rk) {
+        rd_kafka_conf_destroy(conf);
+        return FAULT(MISUSE, "Kafka: %s", why);
+    }
+    rd_kafka_poll_set_consumer(c->rk);
+    rd_kafka_queue_t *queue = rd_kafka_queue_get_consumer(c->rk);
+    rd_kafka_queue_io_event_enable(queue, c->event_fd, &(uint64_t){1}, sizeof(uint64_t));
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(topics, c->topic, RD_KAFKA_PARTITION_UA);
+    rd_kafka_resp_err_t err = rd_kafka_subscribe(c->rk, topics);
+    rd_kafka_topic_partition_list_destroy(topics);
+    if (err)
+        return FAULT(FATAL, "Kafka: cannot subscribe to %s: %s", c->topic, rd_kafka_err2str(err));
+    snprintf(c->trouble, sizeof c->trouble, "joining Kafka's consumer group %s", c->group);
+    return FAULT_OK;
+}
+
+struct fault kafka_consumer_open(struct kafka_consumer **ret, struct loop *loop, const char *program, const char *group,
+                                 const char *topic, const struct kafka_consumer_calls *calls, void *of)
+{
+    struct kafka_consumer *c = calloc(1, sizeof *c);
+
+    *ret = NULL;
+    if (!c || (c->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0) {
+        free(c);
+        return FAULT(FATAL, "cannot start Kafka's consumer: %s", strerror(errno));
+    }
+    c->loop = loop;
+    c->program = program;
+    c->group = group;
+    c->topic = topic;
+    c->calls = calls;
+    c->of = of;
+    struct fault f = consumer_start(c);
+    if (f.kind) {
+        close(c->event_fd);
+        free(c);
+        return f;
+    }
+    loop_watch(loop, &c->watch, c->event_fd, EPOLLIN | EPOLLET, on_consumer_event, c);
+    *ret = c;
+    return FAULT_OK;
+}
+
+static void consumer_stop(struct kafka_consumer *c)
+{
+    c->closing = true;
+    rd_kafka_consumer_close(c->rk); /* calls on_rebalance, which gives everything back */
+    while (c->partitions)
+        partition_drop(c, c->partitions);
+    rd_kafka_destroy(c->rk);
+    c->rk = NULL;
+    c->joined = false;
+    c->closing = false;
+}
+
+void kafka_consumer_close(struct kafka_consumer *c)
+{
+    if (!c)
+        return;
+    consumer_stop(c);
+    loop_watch(c->loop, &c->watch, -1, 0, NULL, NULL);
+    close(c->event_fd);
+    free(c);
+}
+
+void kafka_consumer_serve(struct kafka_consumer *c)
+{
+    /* at least now and then, events or not: it is what tells librdkafka that this program is alive */
+    if (!c->events_waiting && loop_now(c->loop) < c->serve_at_us)
+        return;
+    c->events_waiting = false;
+    c->serve_at_us = loop_now(c->loop) + 200000;
+    for (rd_kafka_message_t *m; (m = rd_kafka_consumer_poll(c->rk, 0));) {
+        if (!m->err) {
+            c->calls->message(c->of, m); /* fetched before its queue was ours */
+            continue;
+        }
+        if (m->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || m->err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC) {
+            snprintf(c->trouble, sizeof c->trouble, "topic %s is missing", c->topic);
+        } else {
+            log_about(LOG_DEBUG, "kafka", "%s", rd_kafka_message_errstr(m));
+        }
+        rd_kafka_message_destroy(m);
+    }
+    if (c->fatal) {
+        c->fatal = false;
+        for (struct partition *p = c->partitions; p; p = p->next)
+            c->calls->revoked(c->of, p->id, true);
+        consumer_stop(c);
+        struct fault f = consumer_start(c);
+        if (f.kind) {
+            log_error("%s", f.what);
+            exit(fault_exit_code(f));
+        }
+    }
+}
+
+int kafka_fetch(struct kafka_consumer *c, int32_t partition, rd_kafka_message_t **ret, int max)
+{
+    struct partition *p = partition_of(c, partition);
+    int kept = 0;
+
+    if (!p || p->revoking)
+        return 0;
+    ssize_t n = rd_kafka_consume_batch_queue(p->queue, 0, ret, (size_t)max);
+    for (ssize_t i = 0; i < n; i++) {
+        if (!ret[i]->err) {
+            ret[kept++] = ret[i];
+            continue;
+        }
+        log_about(LOG_WARN, c->topic, "partition %d: %s", partition, rd_kafka_message_errstr(ret[i]));
+        rd_kafka_message_destroy(ret[i]);
+    }
+    if (kept && p->first < 0)
+        p->first = ret[0]->offset;
+    return kept;
+}
+
+void kafka_store(struct kafka_consumer *c, int32_t partition, int64_t offset)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+
+    rd_kafka_topic_partition_list_add(list, c->topic, partition)->offset = offset;
+    rd_kafka_offsets_store(c->rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+void kafka_prove_membership(struct kafka_consumer *c)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(4);
+
+    for (struct partition *p = c->partitions; p; p = p->next)
+        if (p->committed >= 0 || p->first >= 0)
+            rd_kafka_topic_partition_list_add(list, c->topic, p->id)->offset = p->committed >= 0 ? p->committed : p->first;
+    if (list->cnt)
+        rd_kafka_commit(c->rk, list, 1);
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+const char *kafka_consumer_trouble(const struct kafka_consumer *c)
+{
+    return c->trouble;
+}
+
+bool kafka_consumer_joined(const struct kafka_consumer *c)
+{
+    return c->joined;
+}
+
+int64_t kafka_lag(struct kafka_consumer *c, int32_t partition)
+{
+    struct partition *p = partition_of(c, partition);
+    int64_t low = -1, high = -1;
+
+    if (!p || rd_kafka_get_watermark_offsets(c->rk, c->topic, partition, &low, &high) || high < 0)
+        return -1;
+    int64_t done = p->committed >= 0 ? p->committed : low >= 0 ? low : 0;
+    return high > done ? high - done : 0;
+}

@@ -1,0 +1,118 @@
+/*
+ * kafka.h - Apache Kafka on the loop, over librdkafka: a consumer of one topic, a producer, the topics.
+ *
+ * What it decides, so that no program has to:
+ *  - Offsets are stored by us (kafka_store) and committed by librdkafka's timer: a commit of our own during a rebalance
+ *    would throw the whole assignment away (librdkafka 2.0.2).
+ *  - Each partition has its own queue, polled only while there is room, while the consumer itself is polled at every
+ *    turn: back-pressure never hides a rebalance.
+ *  - The assignment is incremental (cooperative-sticky). With KAFKA_GROUP_INSTANCE_ID the member is static.
+ *  - A fatal error of a consumer or producer makes a new one.
+ *  - acks=all, idempotent, never given up by time; the partitioner is Java's (murmur2).
+ *
+ * Settings: KAFKA_BOOTSTRAP_SERVERS, and any librdkafka property as KAFKA_ + its name in capitals, `_` for `.`; also as
+ * _FILE. Those that would break a promise are refused.
+ * Threads: librdkafka has its own; every callback here comes on the loop's thread.
+ */
+#ifndef SHELFWIRE_KAFKA_H
+#define SHELFWIRE_KAFKA_H
+
+#include "common/loop.h"
+#include "common/settings.h"
+#include "common/text.h"
+
+#include <librdkafka/rdkafka.h>
+
+extern const struct setting kafka_settings[];
+
+/* "prefix" + name, kept for ever. */
+const char *kafka_topic(const char *name);
+
+/* Checks the KAFKA_* variables without connecting: a MISUSE names the variable. */
+struct fault kafka_check_settings(void);
+
+/* The stable name of this member (KAFKA_GROUP_INSTANCE_ID), or NULL. */
+const char *kafka_instance(void);
+
+/* The session time-out in force, in milliseconds. */
+int kafka_session_ms(void);
+
+/* ---- producing ---- */
+
+struct kafka_producer;
+
+struct kafka_message {
+    const char *topic; /* with prefix */
+    const char *key;
+    size_t key_len;
+    const char *value;
+    size_t len;
+    rd_kafka_headers_t *headers; /* given away when it was queued; may be NULL */
+};
+
+/* of: as given to kafka_produce. error: NULL when every in-sync replica has it, else why not. */
+typedef void kafka_delivered(void *of, const char *error);
+
+struct fault kafka_producer_open(struct kafka_producer **ret, struct loop *loop, const char *program,
+                                 kafka_delivered *delivered);
+/* Waits at most flush_ms for what is under way. */
+void kafka_producer_close(struct kafka_producer *p, int flush_ms);
+/* False when the local queue is full or memory is out: nothing was taken, try later. */
+bool kafka_produce(struct kafka_producer *p, struct kafka_message *m, void *of);
+/* Waits for what is under way, serving the callbacks; true when nothing is left. */
+bool kafka_flush(struct kafka_producer *p, int timeout_ms);
+rd_kafka_t *kafka_producer_handle(struct kafka_producer *p);
+
+/* ---- topics ---- */
+
+struct kafka_topic_plan {
+    const char *name; /* with prefix */
+    bool dead_letters; /* kept without end, takes larger messages */
+};
+
+/*
+ * Makes the topics that are missing, if the broker allows it. RETRY: no broker within timeout_ms. MISUSE: a topic is
+ * missing and may not be made.
+ */
+struct fault kafka_ensure_topics(rd_kafka_t *rk, const struct kafka_topic_plan *plans, int count, int timeout_ms);
+
+/* ---- consuming ---- */
+
+struct kafka_consumer;
+
+struct kafka_consumer_calls {
+    void (*assigned)(void *of, int32_t partition);
+    /* To be given back with kafka_release, at once or within a few seconds; lost: somebody else owns it already. */
+    void (*revoked)(void *of, int32_t partition, bool lost);
+    void (*ready)(void *of, int32_t partition);   /* messages may be fetched */
+    void (*message)(void *of, rd_kafka_message_t *m); /* one that comes unasked; to be destroyed by the callee */
+    void (*committed)(void *of, int32_t partition, int64_t offset); /* proof that the group still knows us */
+};
+
+struct fault kafka_consumer_open(struct kafka_consumer **ret, struct loop *loop, const char *program, const char *group,
+                                 const char *topic, const struct kafka_consumer_calls *calls, void *of);
+void kafka_consumer_close(struct kafka_consumer *c);
+
+/* Call at every turn: rebalances, errors, commits are served here. */
+void kafka_consumer_serve(struct kafka_consumer *c);
+
+/* Up to max messages, without waiting; each is the caller's (rd_kafka_message_destroy). Errors are dealt with inside. */
+int kafka_fetch(struct kafka_consumer *c, int32_t partition, rd_kafka_message_t **ret, int max);
+
+/* Everything below offset is finished. */
+void kafka_store(struct kafka_consumer *c, int32_t partition, int64_t offset);
+
+/* Gives back every partition whose revocation was announced; stored offsets are committed on the way. */
+void kafka_release(struct kafka_consumer *c);
+
+/* Commits what is stored, to learn whether the group still knows us; `committed` is the answer. */
+void kafka_prove_membership(struct kafka_consumer *c);
+
+/* What it waits for ("no broker", "joining the group"), or "". */
+const char *kafka_consumer_trouble(const struct kafka_consumer *c);
+bool kafka_consumer_joined(const struct kafka_consumer *c);
+
+/* Messages not yet committed of a partition we own; -1 when unknown. */
+int64_t kafka_lag(struct kafka_consumer *c, int32_t partition);
+
+#endif

@@ -1,0 +1,101 @@
+#include "common/pg.h"
+
+#include "common/answer.h"
+#include "common/settings.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void pg_parameters(const char *application_name, const char *keywords[8], const char *values[8])
+{
+    const char *password = NULL;
+    int n = 0;
+
+    settings_value("PGPASSWORD", &password);
+    keywords[n] = "fallback_application_name", values[n++] = application_name;
+    keywords[n] = "connect_timeout", values[n++] = "10";
+    keywords[n] = "keepalives_idle", values[n++] = "10";
+    keywords[n] = "tcp_user_timeout", values[n++] = "15000";
+    if (password)
+        keywords[n] = "password", values[n++] = password;
+    keywords[n] = NULL;
+    values[n] = NULL;
+}
+
+struct fault pg_connection_fault(PGconn *conn)
+{
+    const char *keywords[8], *values[8];
+    char why[160];
+
+    answer_quote(why, sizeof why, PQerrorMessage(conn), strlen(PQerrorMessage(conn)));
+    pg_parameters("shelfwire", keywords, values);
+    if (PQpingParams(keywords, values, 0) == PQPING_OK)
+        return FAULT(MISUSE, "PostgreSQL refuses us: %s; see PGHOST, PGUSER, PGPASSWORD(_FILE), PGDATABASE", why);
+    return FAULT(RETRY, "PostgreSQL is not there: %s; see PGHOST, PGPORT", why);
+}
+
+struct fault pg_open(PGconn **ret, const char *application_name)
+{
+    const char *keywords[8], *values[8];
+    const char *password;
+
+    *ret = NULL;
+    TRY(settings_value("PGPASSWORD", &password));
+    pg_parameters(application_name, keywords, values);
+    PGconn *conn = PQconnectdbParams(keywords, values, 0);
+    if (!conn)
+        return FAULT(FATAL, "out of memory");
+    if (PQstatus(conn) != CONNECTION_OK) {
+        struct fault f = pg_connection_fault(conn);
+        PQfinish(conn);
+        return f;
+    }
+    *ret = conn;
+    return FAULT_OK;
+}
+
+struct fault pg_run(PGconn *conn, PGresult **ret, const char *sql, int params, const char *const *values)
+{
+    PGresult *res = PQexecParams(conn, sql, params, NULL, values, NULL, NULL, 0);
+    ExecStatusType status = PQresultStatus(res);
+    char why[160];
+
+    *ret = NULL;
+    if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
+        *ret = res;
+        return FAULT_OK;
+    }
+    /* the primary message only: DETAIL and CONTEXT may quote a row */
+    const char *message = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+    if (!message)
+        message = PQerrorMessage(conn);
+    answer_quote(why, sizeof why, message, strlen(message));
+    PQclear(res);
+    return FAULT(RETRY, "PostgreSQL: %s", why);
+}
+
+struct fault pg_do_(PGconn *conn, const char *sql, const char *const *values, size_t count)
+{
+    SCOPED(PQclear) PGresult *res = NULL;
+
+    return pg_run(conn, &res, sql, (int)count, values);
+}
+
+struct fault pg_check_schema(PGconn *conn)
+{
+    SCOPED(PQclear) PGresult *table = NULL;
+    SCOPED(PQclear) PGresult *res = NULL;
+
+    TRY(pg_run(conn, &table, "SELECT to_regclass('schema_migrations') IS NOT NULL", 0, NULL));
+    if (PQgetvalue(table, 0, 0)[0] != 't')
+        return FAULT(MISUSE, "database %s has no Shelfwire schema: run `migrate`", PQdb(conn));
+    TRY(pg_run(conn, &res, "SELECT coalesce(max(version), 0) FROM schema_migrations", 0, NULL));
+    int version = atoi(PQgetvalue(res, 0, 0));
+    if (version < SCHEMA_VERSION)
+        return FAULT(MISUSE, "the schema of database %s is version %d, this program needs %d: run `migrate`", PQdb(conn),
+                     version, SCHEMA_VERSION);
+    if (version > SCHEMA_VERSION)
+        return FAULT(MISUSE, "the schema of database %s is version %d, this program knows only %d: upgrade the program",
+                     PQdb(conn), version, SCHEMA_VERSION);
+    return FAULT_OK;
+}

@@ -1,0 +1,73 @@
+#include "common/program.h"
+
+#include "common/log.h"
+#include "common/scoped.h"
+
+#include <string.h>
+#include <unistd.h>
+
+int64_t program_metrics_port;
+const char *program_metrics_address;
+static int log_level, log_format;
+
+static const struct setting common_settings[] = {
+    {"METRICS_PORT", SET_WHOLE, "-1", .least = -1, .most = 65535, .to = &program_metrics_port,
+     .help = "port of /metrics, /healthz, /readyz; 0: any free one, which is logged; -1: none"},
+    {"METRICS_ADDRESS", SET_TEXT, "127.0.0.1", .to = &program_metrics_address,
+     .help = "IPv4 address these are served on"},
+    {"LOG_FORMAT", SET_CHOICE, NULL, .choices = "text|json", .to = &log_format,
+     .help = "text on a terminal, json elsewhere, unless set"},
+    {"LOG_LEVEL", SET_CHOICE, "info", .choices = "debug|info|warn|error", .to = &log_level,
+     .help = "the least important lines to write"},
+    {0}};
+
+static void help(const struct program *p)
+{
+    const struct setting *const tail[] = {common_settings, NULL};
+
+    printf("%s - %s\n\nusage: %s %s%s[--check] [--help] [--version]\n\n"
+           "  --check    check the settings and what they name, say what is wrong, and exit\n\n"
+           "Settings are environment variables; each may also be given as NAME_FILE, the path of a file that holds it.\n\n",
+           p->name, p->about, p->name, p->arguments, *p->arguments ? " " : "");
+    settings_help(stdout, p->tables);
+    settings_help(stdout, tail);
+    printf("\nExit status: 0 done; 100 a setting or argument is wrong; 111 something needed failed.\n");
+}
+
+struct fault program_open(const struct program *p, int argc, char **argv, struct program_arguments *ret)
+{
+    const struct setting *const tail[] = {common_settings, NULL};
+
+    *ret = (struct program_arguments){0};
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--help")) {
+            help(p);
+            ret->ended = true;
+            return FAULT_OK;
+        }
+        if (!strcmp(argv[i], "--version")) {
+            printf("%s %s (schema %d)\n", p->name, SHELFWIRE_VERSION, SCHEMA_VERSION);
+            ret->ended = true;
+            return FAULT_OK;
+        }
+        if (!strcmp(argv[i], "--check"))
+            ret->check = true;
+        else if (!strcmp(argv[i], "--once") && strstr(p->arguments, "--once"))
+            ret->once = true;
+        else if (ret->rest_count < (int)COUNT(ret->rest) && *p->arguments && strcmp(p->arguments, "[--once]") != 0)
+            ret->rest[ret->rest_count++] = argv[i];
+        else
+            return FAULT(MISUSE, "unknown argument %s; see %s --help", argv[i], p->name);
+    }
+    log_format = isatty(STDERR_FILENO) ? LOG_TEXT : LOG_JSON;
+    TRY(settings_load(tail));
+    log_open(p->name, (enum log_level)log_level, (enum log_format)log_format);
+    return settings_load(p->tables);
+}
+
+int program_exit(const struct program *p, struct fault f)
+{
+    if (f.kind)
+        fprintf(stderr, "%s: %s\n", p->name, f.what);
+    return fault_exit_code(f);
+}

@@ -1,0 +1,33 @@
+/*
+ * program.h - what every program has in common: its settings, --help, --check, --version, its log.
+ */
+#ifndef SHELFWIRE_PROGRAM_H
+#define SHELFWIRE_PROGRAM_H
+
+#include "common/settings.h"
+
+struct program {
+    const char *name;
+    const char *about;     /* one sentence */
+    const char *arguments; /* besides --help, --version, --check: "[--once]" */
+    const struct setting *const *tables; /* NULL-terminated; without the common ones */
+};
+
+struct program_arguments {
+    bool check;
+    bool once;
+    const char *rest[4]; /* what is left, in order */
+    int rest_count;
+    bool ended; /* --help or --version: printed, nothing more to do */
+};
+
+extern int64_t program_metrics_port;
+extern const char *program_metrics_address;
+
+/* Reads arguments and settings and opens the log. MISUSE: one line says what is wrong. */
+struct fault program_open(const struct program *p, int argc, char **argv, struct program_arguments *ret);
+
+/* Prints the fault, if it is one, and returns the exit code: 0; 100 mend the settings; 111 failed. */
+int program_exit(const struct program *p, struct fault f);
+
+#endif

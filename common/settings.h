@@ -1,0 +1,58 @@
+/*
+ * settings.h - a setting is a row: its environment variable, type, default and one sentence. `--help` and the README
+ * are made from the rows.
+ *
+ * Every setting NAME may also be given as NAME_FILE: the path of a file that holds the value (a secret), of which one
+ * final line break is dropped. Both at once is an error. An empty value counts as not set.
+ * The first thing wrong is returned as a MISUSE fault that names the setting, what was expected, and what to do; the
+ * value of a SECRET is never shown.
+ */
+#ifndef SHELFWIRE_SETTINGS_H
+#define SHELFWIRE_SETTINGS_H
+
+#include "common/fault.h"
+
+#include <stdint.h>
+#include <stdio.h>
+
+enum setting_type {
+    SET_TEXT,   /* to: const char * */
+    SET_SECRET, /* to: const char *; never printed */
+    SET_URL,    /* to: const char *; http or https, a trailing '/' is dropped */
+    SET_CHOICE, /* to: int; choices "a|b|c", the place of the one chosen */
+    SET_WHOLE,  /* to: int64_t; least..most */
+    SET_NUMBER, /* to: double; least..most */
+    SET_LIST,   /* to: struct setting_list; comma separated, blanks around items dropped */
+    SET_JSON,   /* to: json_object *; an object of strings */
+    SET_REGEX,  /* to: regex_t *, NULL when not set; POSIX extended */
+};
+
+struct setting_list {
+    char **items;
+    int count;
+};
+
+struct setting {
+    const char *name;
+    enum setting_type type;
+    const char *fallback; /* as it would be written; NULL: none */
+    bool required;
+    double least, most;
+    const char *choices;
+    const char *help;
+    void *to;
+};
+
+/* Tables end with a row without a name; the list of tables ends with NULL. */
+struct fault settings_load(const struct setting *const *tables);
+
+/* The value of an environment variable or of the file it names; NULL when neither is set. Kept for ever. */
+struct fault settings_value(const char *name, const char **ret);
+
+void settings_help(FILE *to, const struct setting *const *tables);
+
+/* A SET_JSON object's member as a string, or its "*" member, or NULL. */
+struct json_object;
+const char *settings_map(struct json_object *map, const char *key);
+
+#endif

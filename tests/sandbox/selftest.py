@@ -1,0 +1,859 @@
+#!/usr/bin/python3
+"""selftest.py SANDBOX - start that sandbox and check every behaviour and every kind of fault its manual page names."""
+
+import datetime
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+
+passed, failed = 0, 0
+KEY = "sandbox-alma-key"
+JSON = {"Accept": "application/json"}
+UNAUTHORIZED = "API-key not defined or not configured to allow this API."
+
+
+def check(ok, what, seen=""):
+    global passed, failed
+    if ok:
+        passed += 1
+    else:
+        failed += 1
+        print("FAILED: %s %s" % (what, str(seen)[:300]))
+
+
+def same(seen, want, what):
+    check(seen == want, what, "saw %r, wanted %r" % (seen, want))
+
+
+class Answer:
+    def __init__(self, res):
+        self.status, self.reason = res.status, res.reason
+        self.headers = res.headers
+        self.type = res.headers.get("Content-Type", "")
+        self.body = res.read()
+
+    def json(self):
+        return json.loads(self.body)
+
+
+class Sandbox:
+    def __init__(self, binary):
+        self.dir = tempfile.TemporaryDirectory()
+        port_file = os.path.join(self.dir.name, "port")
+        self.process = subprocess.Popen([binary, "--port", "0", "--port-file", port_file], stdout=subprocess.PIPE)
+        self.line = self.process.stdout.readline().decode()
+        with open(port_file) as f:
+            self.port = int(f.read())
+
+    def connect(self, port=None, timeout=10):
+        return http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=timeout)
+
+    def call(self, method, path, body=None, headers=None, on=None, timeout=10):
+        c = on or self.connect(timeout=timeout)
+        if isinstance(body, (dict, list)):
+            body = json.dumps(body)
+        try:
+            c.request(method, path, body, headers or {})
+            return Answer(c.getresponse())
+        finally:
+            if not on:
+                c.close()
+
+    def get(self, path, headers=None, **more):
+        return self.call("GET", path, None, headers, **more)
+
+    def post(self, path, body=None, headers=None, **more):
+        return self.call("POST", path, body, headers, **more)
+
+    def admin(self, method, path, body=None):
+        a = self.call(method, "/admin" + path, body)
+        if a.status != 200:
+            check(False, "admin %s %s" % (method, path), a.body)
+        return a.json()
+
+    def set(self, **vendors):
+        return self.admin("POST", "/settings", vendors)
+
+    def fault(self, **fault):
+        return self.admin("POST", "/faults", fault)["id"]
+
+    def clear(self):
+        self.admin("DELETE", "/faults")
+
+    def reset(self):
+        self.admin("POST", "/reset")
+
+    def counts(self, vendor, call=None):
+        of = self.admin("GET", "/counts")[vendor]
+        return of["calls"][call] if call else of
+
+
+def ends(call):
+    """How an exchange that brings no answer ends: closed, reset, timeout, refused, short or answered."""
+    try:
+        call()
+    except http.client.IncompleteRead:
+        return "short"
+    except ConnectionRefusedError:
+        return "refused"
+    except ConnectionResetError as e:
+        return "closed" if isinstance(e, http.client.RemoteDisconnected) else "reset"
+    except (socket.timeout, TimeoutError):
+        return "timeout"
+    return "answered"
+
+
+def eventually(what, probe, within=3.0):
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        if probe():
+            check(True, what)
+            return
+        time.sleep(0.01)
+    check(False, what, "not within %g s" % within)
+
+
+# ---- the vendors, as their clients see them ----
+
+class LibCal:
+    def __init__(self, s):
+        self.s, self.token = s, None
+
+    def log_in(self, **change):
+        body = {"client_id": 123, "client_secret": "sandbox-libcal-secret", "grant_type": "client_credentials"}
+        body.update(change)
+        a = self.s.post("/1.1/oauth/token", body, {"Content-Type": "application/json"})
+        if a.status == 200 and "access_token" in a.json():
+            self.token = a.json()["access_token"]
+        return a
+
+    def get(self, path, **more):
+        return self.s.get(path, {"Authorization": "Bearer " + (self.token or "")}, **more)
+
+    def ids(self, query, prefix="/1.1"):
+        return [r["bookId"] for r in self.get(prefix + "/space/bookings?" + query).json()]
+
+
+class Gate:
+    def __init__(self, s):
+        self.s, self.token = s, None
+
+    def log_in(self, username="sandbox", password="sandbox-pp-password"):
+        a = self.s.post("/pp/api/v2/auth/login", {"username": username, "password": password})
+        if b"token" in a.body:
+            self.token = a.json()["token"]
+        return a
+
+    def head(self):
+        return {"token": self.token} if self.token else {}
+
+    def visitor(self, unique_id, **change):
+        q = {"category": "Student", "firstName": "Ada", "lastName": "Reader & Söhne", "email": "ada@example.edu",
+             "mobilePhoneNo": "G00000001", "uniqueId": unique_id}
+        q.update(change)
+        return self.s.post("/pp/api/v2/person/createVisitor?" + urllib.parse.urlencode(q), None, self.head())
+
+    def find(self, unique_id):
+        return self.s.get("/pp/api/v2/person/byUniqueId?uniqueId=" + unique_id, self.head())
+
+    def prereg(self, visitor, start="1791813600", end="1791817200", destination="LibCal Gelman", timeout=10, **change):
+        body = {"startTime": start, "endTime": end, "visitorId": str(visitor), "destination": destination}
+        body.update(change)
+        return self.s.post("/pp/api/v2/visit/createPreReg", body, self.head(), timeout=timeout)
+
+
+def row(book_id, start, **change):
+    of = {"bookId": book_id, "id": 1, "eid": 38, "cid": 37, "lid": 1234, "fromDate": start, "toDate": start,
+          "firstName": "Ada", "lastName": "Reader", "email": "ada@example.edu", "status": "Confirmed",
+          "q12505": "G00000001", "q45": ["a", "b"], "check_in_status": "-",
+          "internal_notes": [{"name": "J", "note": "n"}]}
+    of.update(change)
+    return {k: v for k, v in of.items() if v != "absent"}
+
+
+def alma_get(s, user, key=KEY, headers=JSON, query="", **more):
+    h = dict(headers)
+    if key:
+        h["Authorization"] = "apikey " + key
+    return s.get("/almaws/v1/users/%s%s" % (user, query), h, **more)
+
+
+# ---- situations ----
+
+def test_server(s):
+    check(s.line == "sandbox: listening on http://127.0.0.1:%d\n" % s.port, "the line it prints", s.line)
+    same(s.get("/nowhere").status, 404, "an unknown path")
+    same(s.get("/almaws/v1/nowhere").status, 404, "an unknown path of a vendor")
+    same(s.counts("alma", "other")["requests"], 1, "which is counted as other")
+    c = s.connect()
+    a = s.get("/admin/ping", on=c)
+    local = c.sock.getsockname()
+    s.get("/admin/ping", on=c)
+    check(a.status == 200 and c.sock.getsockname() == local, "keep-alive")
+    a = s.get("/admin/ping", {"Connection": "close"}, on=c)
+    same(a.headers.get("Connection"), "close", "Connection: close is respected")
+    raw = socket.create_connection(("127.0.0.1", s.port))
+    one = b"GET /admin/ping HTTP/1.1\r\nHost: x\r\n\r\n"
+    raw.sendall(one * 3)
+    raw.settimeout(2)
+    seen = b""
+    while seen.count(b'"ok":true') < 3:
+        seen += raw.recv(4096)
+    same(seen.count(b"200 OK"), 3, "three requests at once")
+    for i in range(len(one)):
+        raw.sendall(one[i:i + 1])
+    check(b'"ok":true' in raw.recv(4096), "a request byte by byte")
+    raw.sendall(b"POST /admin/faults HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+                b"3\r\n[{\"\r\n10\r\nkind\":\"empty\"}] \r\n0\r\n\r\n")
+    check(b'"ids":[' in raw.recv(4096), "a chunked body")
+    raw.sendall(b"POST /admin/settings HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+    check(raw.recv(4096).startswith(b"HTTP/1.1 100"), "Expect: 100-continue")
+    raw.sendall(b"{}")
+    check(raw.recv(4096).startswith(b"HTTP/1.1 200"), "and the answer")
+    raw.sendall(b"nonsense\r\n\r\n")
+    check(raw.recv(4096).startswith(b"HTTP/1.1 400"), "what is not HTTP")
+    s.clear()
+    for method, path, body in [("POST", "/settings", "{"), ("POST", "/settings", {"alma": {"nothing": 1}}),
+                               ("POST", "/settings", {"nobody": {}}), ("POST", "/settings", {"alma": {"accept_all": 3}}),
+                               ("POST", "/settings", []), ("POST", "/faults", {"kind": "nothing"}), ("POST", "/faults", {}),
+                               ("POST", "/faults", {"vendor": "alma", "call": "nothing", "kind": "empty"}),
+                               ("POST", "/faults", {"vendor": "nobody", "kind": "empty"}), ("POST", "/faults", [1]),
+                               ("POST", "/faults", {"kind": "status", "status": 1000}), ("POST", "/reset", {"only": ["x"]}),
+                               ("POST", "/faults", {"kind": "empty", "effect": "late"}), ("POST", "/vendor", {}),
+                               ("PUT", "/libcal/bookings", {}), ("PATCH", "/libcal/bookings/x", [])]:
+        same(s.call(method, "/admin" + path, body).status, 400, "refused: %s %s %s" % (method, path, body))
+    same(s.call("DELETE", "/admin/faults/99").status, 404, "a fault that is not there")
+
+
+def test_libcal_token(s):
+    l = LibCal(s)
+    a = l.log_in()
+    t = a.json()
+    check(a.status == 200 and len(t["access_token"]) == 40 and t["expires_in"] == 3600, "a token", a.body)
+    same(t["token_type"], "Bearer", "token_type")
+    form = "client_id=123&client_secret=sandbox-libcal-secret&grant_type=client_credentials"
+    a = s.post("/api/1.1/oauth/token", form, {"Content-Type": "application/x-www-form-urlencoded"})
+    check(a.status == 200 and a.json()["access_token"] != l.token, "a token by a form, under /api")
+    a = l.log_in(client_secret="wrong")
+    check(a.status == 400 and a.json() == {"error": "The client credentials are invalid"}, "wrong secret", a.body)
+    same(l.log_in(client_id=124).status, 400, "wrong client")
+    same(l.log_in(grant_type="password").json(), {"error": "Grant type not supported"}, "wrong grant")
+    same(s.get("/1.1/space/bookings?lid=1").status, 401, "no token")
+    same(s.get("/1.1/space/bookings?lid=1", {"Authorization": "Bearer x"}).status, 401, "a wrong token")
+    same(l.get("/1.1/space/bookings?lid=1").json(), [], "nothing booked is a bare array")
+    s.set(libcal={"token_seconds": 0.2})
+    l.log_in()
+    same(l.get("/1.1/space/bookings?lid=1").status, 200, "a young token")
+    time.sleep(0.3)
+    same(l.get("/1.1/space/bookings?lid=1").status, 401, "a stale token")
+    s.set(libcal={"token_seconds": 3600})
+    l.log_in()
+    s.admin("POST", "/vendor", {"vendor": "libcal", "revoke_tokens": True})
+    same(l.get("/1.1/space/bookings?lid=1").status, 401, "a revoked token")
+    check(s.counts("libcal")["logins"] >= 6, "log-ins are counted")
+
+
+def test_libcal_bookings(s):
+    l = LibCal(s)
+    l.log_in()
+    s.set(libcal={"now": "2026-10-12T23:30:00-04:00"})
+    s.admin("PUT", "/libcal/bookings", [
+        row("a", "2026-10-12T10:00:00-04:00"), row("b", "2026-10-13T00:15:00-04:00"),
+        row("c", "2026-10-13T05:00:00+02:00"),      # there it is the 13th already
+        row("cancelled", "2026-10-12T11:00:00-04:00", status="Cancelled by User", cancelled="2026-10-01T00:00:00-04:00"),
+        row("denied", "2026-10-12T12:00:00-04:00", status="Mediated Denied"),
+        row("tentative", "2026-10-12T12:00:00-04:00", status="Mediated Tentative"),
+        row("exchange", "2026-10-12T12:00:00-04:00", status="Booked in Outlook/Exchange"),
+        row("broken", 17, q12505="absent", id="absent"), {"lid": 1234, "_raw": None}, {"lid": 1234, "_raw": "text"},
+        row("elsewhere", "2026-10-12T10:00:00-04:00", lid=99), row("past", "2026-10-11T10:00:00-04:00")])
+    rows = l.get("/1.1/space/bookings?lid=1234").json()
+    same([r["bookId"] if isinstance(r, dict) else r for r in rows],
+         ["a", "c", "cancelled", "tentative", "broken", None, "text"],
+         "today, in the row's own offset, whatever the rows look like")
+    same(rows[0].get("q12505"), None, "answers only when asked for")
+    check("check_in_status" not in rows[0] and "internal_notes" not in rows[0], "nor check-in and notes")
+    s.admin("DELETE", "/libcal/bookings/broken")
+    s.admin("PUT", "/libcal/bookings", [r for r in s.admin("GET", "/libcal/bookings") if isinstance(r, dict)])
+    for name in ("form_answers=1", "formAnswers=1"):
+        same(l.get("/1.1/space/bookings?lid=1234&" + name).json()[0]["q45"], ["a", "b"], name)
+    r = l.get("/api/1.1/space/bookings?lid=1234&check_in_status=1&internal_notes=1").json()[0]
+    check(r["check_in_status"] == "-" and r["internal_notes"][0]["name"] == "J", "check-in and notes when asked for")
+    for query, want in [
+            ("", ["a", "c", "cancelled", "tentative"]), ("days=1", ["a", "b", "c", "cancelled", "tentative"]),
+            ("date=2026-10-13", ["b", "c"]), ("include_cancel=0", ["a", "c", "tentative"]),
+            ("date=2026-10-11", ["a", "c", "cancelled", "tentative"]), ("include_tentative=0", ["a", "c", "cancelled"]),
+            ("include_denied=1", ["a", "c", "cancelled", "denied", "tentative"]),
+            ("include_remote=1", ["a", "c", "cancelled", "tentative", "exchange"]), ("unknown=1&days=0&limit=2", ["a", "c"]),
+            ("limit=2&page=2", ["cancelled", "tentative"]), ("limit=2&page=3", [])]:
+        same(l.ids("lid=1234&" + query), want, "bookings with " + query)
+    same(l.ids("lid=1234,99&limit=500"), ["a", "c", "cancelled", "tentative", "elsewhere"], "two locations")
+    s.set(libcal={"past_dates": "honoured"})
+    same(l.ids("lid=1234&date=2026-10-11"), ["past"], "a past date, honoured")
+    s.set(libcal={"page_cap": 3})
+    same(l.ids("lid=1234&limit=500"), ["a", "c", "cancelled"], "a page shorter than asked for")
+    same(l.ids("lid=1234&limit=500&page=2"), ["tentative"], "and the one behind it")
+    s.set(libcal={"page_cap": 500})
+    for query, sentence in [("lid=1234&page=0", 'invalid "page" value, must be >= 1'), ("lid=1&date=tomorrow", 'invalid "date" value'),
+                            ("lid=1&page=x", 'invalid "page" value, must be >= 1'), ("lid=1&limit=501", 'invalid "limit" value'),
+                            ("lid=1&days=366", 'invalid "days" value'), ("days=1", "must supply at least 1 location id")]:
+        a = l.get("/1.1/space/bookings?" + query)
+        check(a.status == 400 and a.type.startswith("text/plain") and a.body.decode() == sentence, query, a.body)
+    same([r["bookId"] for r in l.get("/1.1/space/booking/a,past,cancelled,nobody,denied").json()],
+         ["a", "denied", "past"], "bookings by id: past ones, not the cancelled")
+    same(len(l.get("/1.1/space/booking/a%2Cb").json()), 2, "ids with an encoded comma")
+    same(l.get("/1.1/space/booking/a?form_answers=1").json()[0]["q12505"], "G00000001", "with answers")
+    same(l.get("/1.1/space/booking/").body, b"must supply at least 1 booking id", "no id")
+    s.set(libcal={"now": "2026-10-13T00:00:00-04:00"})
+    same(l.ids("lid=1234"), ["b", "c"], "after midnight")
+
+
+def test_libcal_changes(s):
+    l = LibCal(s)
+    l.log_in()
+    s.set(libcal={"now": "2026-10-31T09:00:00-04:00"})
+    s.admin("PUT", "/libcal/bookings", [row("dst", "2026-10-31T10:00:00-04:00"), row("dst", "2026-11-01T10:00:00-05:00"),
+                                        row("x", "2026-10-31T10:00:00-04:00"), row("x", "2026-10-31T11:00:00-04:00")])
+    same(l.ids("lid=1234&days=1"), ["dst", "dst", "x", "x"], "an offset that changes within one booking")
+    same(s.admin("PATCH", "/libcal/bookings/x", {"status": "Cancelled by User", "fromDate": "2026-11-01T11:00:00-05:00",
+                                                 "q12505": "G00000002"})["rows"], 2, "a patch of both rows")
+    same(l.ids("lid=1234"), ["dst"], "moved to another day")
+    r = l.get("/1.1/space/bookings?lid=1234&days=1&formAnswers=1").json()
+    same([(x["status"], x["q12505"]) for x in r[2:]], [("Cancelled by User", "G00000002")] * 2, "and cancelled")
+    same(s.admin("DELETE", "/libcal/bookings/dst")["rows"], 2, "rows that vanish")
+    same(l.ids("lid=1234&days=1"), ["x", "x"], "are gone")
+    same(s.call("DELETE", "/admin/libcal/bookings/dst").status, 404, "twice is once too often")
+    same(s.call("PATCH", "/admin/libcal/bookings/dst", {}).status, 404, "nor can it be changed")
+    s.admin("POST", "/libcal/bookings", [row("late/1", "2026-11-01T12:00:00-05:00", lid="1234")])
+    same(l.ids("lid=1234&days=1"), ["x", "x", "late/1"], "rows are added behind; a lid may be a string")
+    same(s.admin("PATCH", "/libcal/bookings/late%2F1", {"nickname": "n"})["rows"], 1, "an id with a slash")
+    began = time.monotonic()
+    s.admin("POST", "/libcal/generate", {"count": 3000, "lid": 55, "people": 1000, "start": "2026-11-01T08:00:00-05:00",
+                                         "minutes": 30, "prefix": "cs_", "slots": 4})
+    check(time.monotonic() - began < 2, "3000 rows quickly")
+    seen, page = [], 1
+    while True:
+        rows = l.get("/1.1/space/bookings?lid=55&date=2026-11-01&limit=500&formAnswers=1&page=%d" % page).json()
+        if not rows:
+            break
+        seen += rows
+        page += 1
+    same((len(seen), page, len({r["bookId"] for r in seen})), (3000, 7, 3000), "six full pages and an empty one")
+    same((seen[0]["bookId"], seen[999]["q12505"], seen[1000]["q12505"]), ("cs_00000001", "G00001000", "G00000001"), "people in turn")
+    same((seen[3]["fromDate"], seen[3]["toDate"]), ("2026-11-01T09:30:00-05:00", "2026-11-01T10:00:00-05:00"), "slots")
+    names = l.get("/1.1/space/locations").json()
+    same([(x["lid"], x["formid"]) for x in names], [(1234, 38), (55, 38)], "locations from the rows")
+    f = l.get("/1.1/space/form/38").json()
+    same((f[0]["id"], sorted(f[0]["fields"])), (38, ["email", "fname", "lname", "q12505"]), "the usual form")
+    same(l.get("/1.1/space/question/12505").json()[0]["id"], 12505, "the usual question")
+    same(l.get("/1.1/space/form/").body, b"must supply at least 1 form id", "no form id")
+    s.set(libcal={"locations": [{"lid": 7, "name": "Gelman"}], "forms": {"9": {"id": 9, "fields": {}}}, "questions": {}})
+    same(l.get("/1.1/space/locations").json(), [{"lid": 7, "name": "Gelman"}], "locations as told")
+    same(l.get("/1.1/space/form/9,38").json(), [{"id": 9, "fields": {}}], "forms as told")
+    same(l.get("/1.1/space/question/12505").json(), [], "questions as told")
+
+
+def test_alma(s):
+    s.admin("POST", "/alma/users", [
+        {"primary_id": "G00000001", "first_name": "Ada", "last_name": "Reader", "email": "ada@example.edu",
+         "barcode": "22822000000019", "group": {"value": "und", "desc": "gw und"}, "expiry_date": "2027-06-30Z",
+         "status": "INACTIVE", "blocks": [{"block_type": {"value": "GENERAL"}}], "job": "x",
+         "identifiers": [{"value": "areader", "id_type": {"value": "NETID", "desc": "Netid"}, "status": "ACTIVE"}]},
+        {"primary_id": "odd one/é", "first_name": "B", "last_name": "<&>"}])
+    a = alma_get(s, "G00000001")
+    u = a.json()
+    check(a.status == 200 and a.type.startswith("application/json"), "a user", a.body)
+    same((u["primary_id"], u["full_name"], u["user_group"]["desc"], u["status"]["value"], u["expiry_date"], u["job"]),
+         ("G00000001", "Ada Reader", "gw und", "INACTIVE", "2027-06-30Z", "x"), "its members")
+    same([(i["value"], i["id_type"]["value"], i["status"]) for i in u["user_identifier"]],
+         [("22822000000019", "BARCODE", "ACTIVE"), ("areader", "NETID", "ACTIVE")], "its identifiers")
+    same((u["contact_info"]["email"][0]["email_address"], len(u["user_block"])), ("ada@example.edu", 1), "e-mail and block")
+    remaining = int(a.headers["X-Exl-Api-Remaining"])
+    same(int(alma_get(s, "G00000001").headers["X-Exl-Api-Remaining"]), remaining - 1, "X-Exl-Api-Remaining")
+    for asked in ("g00000001", "22822000000019", "AREADER"):
+        same(alma_get(s, asked).json()["primary_id"], "G00000001", "found as " + asked)
+    same(alma_get(s, "odd%20one%2F%C3%A9").json()["last_name"], "<&>", "a percent-encoded id")
+    same(alma_get(s, "areader", query="?user_id_type=NETID").status, 200, "by type")
+    a = alma_get(s, "areader", query="?user_id_type=BARCODE")
+    same(a.json()["errorList"]["error"][0]["errorCode"], "401890", "by another type")
+    a = alma_get(s, "ogrouch")
+    e = a.json()
+    check(a.status == 400 and e["errorsExist"] and e["result"] is None, "not found is a 400", a.body)
+    same((e["errorList"]["error"][0]["errorCode"], e["errorList"]["error"][0]["errorMessage"]),
+         ("401861", "User with identifier ogrouch was not found."), "and its code")
+    check(e["errorList"]["error"][0]["trackingId"], "and a tracking id")
+    a = alma_get(s, "G00000001", headers={})
+    check(a.type.startswith("application/xml") and b"<primary_id>G00000001</primary_id>" in a.body, "XML by default", a.body)
+    check(b'<user_group desc="gw und">und</user_group>' in a.body, "with a description", a.body)
+    same(alma_get(s, "G00000001", headers={}, query="?format=json").json()["primary_id"], "G00000001", "format=json")
+    same(alma_get(s, "G00000001", key=None, query="?apikey=" + KEY).status, 200, "the key in the query")
+    for key in ("wrong", None):
+        a = alma_get(s, "G00000001", key=key)
+        check(a.status == 400 and a.type.startswith("application/xml") and UNAUTHORIZED.encode() in a.body,
+              "key %s: XML although JSON was asked for" % key, a.body)
+    same(s.get("/almaws/v1/users/operation/test", {"Authorization": "apikey " + KEY}).status, 200, "the key check")
+    same(s.get("/almaws/v1/users/operation/test", {"Authorization": "apikey x"}).status, 400, "the key check fails")
+    s.set(alma={"keys": {"one": "1", "two": "WRLC"}})
+    same(alma_get(s, "G00000001", key=KEY).status, 400, "the old key is gone")
+    same(alma_get(s, "G00000001", key="one").status, 200, "another key of the same zone")
+    same(alma_get(s, "G00000001", key="two").json()["errorList"]["error"][0]["errorCode"], "401861", "another zone")
+    s.admin("POST", "/alma/users", [{"primary_id": "G00000001", "iz": "WRLC", "last_name": "Other"}])
+    same(alma_get(s, "G00000001", key="two").json()["last_name"], "Other", "that zone's own record")
+    same(alma_get(s, "G00000001", key="two").json()["user_identifier"], [], "no identifiers")
+    s.admin("POST", "/alma/users", [{"primary_id": "g00000001", "last_name": "New", "barcode": "999"}])
+    same(alma_get(s, "G00000001", key="one").json()["last_name"], "New", "a record replaced")
+    same(alma_get(s, "22822000000019", key="one").status, 400, "the old card is gone")
+    s.admin("DELETE", "/alma/users/G00000001")
+    same((alma_get(s, "G00000001", key="one").status, alma_get(s, "999", key="one").status), (400, 400), "a user deleted")
+    same(alma_get(s, "G00000001", key="two").status, 200, "in one zone only")
+
+
+def test_alma_many(s):
+    s.admin("POST", "/alma/generate", {"count": 100000, "from": 5})
+    same([alma_get(s, u).status for u in ("G00000004", "G00000005", "G00100004", "G00100005")], [400, 200, 200, 400], "generated")
+    u = alma_get(s, "g00000077").json()
+    same((u["primary_id"], u["user_identifier"][0]["value"]), ("G00000077", "22820000000077"), "one of them")
+    same(alma_get(s, "22820000000077").json()["primary_id"], "G00000077", "by barcode")
+    s.admin("POST", "/alma/users", [{"primary_id": "G00000077", "last_name": "Posted", "barcode": "22829"}])
+    same(alma_get(s, "G00000077").json()["last_name"], "Posted", "a posted record wins")
+    same(alma_get(s, "22820000000077").status, 400, "and its barcode")
+    s.admin("DELETE", "/alma/users/G00000078")
+    same(alma_get(s, "G00000078").status, 400, "one of them deleted")
+    s.set(alma={"accept_all": True, "group": {"value": "fac", "desc": "gw fac"}})
+    same(alma_get(s, "G98765432").json()["user_group"]["desc"], "gw fac", "everybody exists")
+    same(alma_get(s, "G987654321").status, 400, "but nine digits are too many")
+
+
+def test_alma_thresholds(s):
+    s.set(alma={"accept_all": True, "per_second": 5})
+    c = s.connect()
+    codes = [alma_get(s, "G00000001", on=c) for _ in range(8)]
+    same([a.status for a in codes], [200] * 5 + [429] * 3, "five a second")
+    same(codes[5].json()["errorList"]["error"][0]["errorCode"], "PER_SECOND_THRESHOLD", "and its code")
+    check("Retry-After" not in codes[5].headers, "without Retry-After")
+    check(b"<errorCode>PER_SECOND_THRESHOLD" in alma_get(s, "G1", headers={}).body, "as XML when JSON was not asked for")
+    time.sleep(1.05)
+    same(alma_get(s, "G00000001").status, 200, "a second later")
+    n = s.counts("alma")
+    same((n["max_calls_in_a_second"], n["zones"]["1"]["used_today"]), (9, 6), "the most in any second; refused ones cost no quota")
+    s.set(alma={"per_second": 0, "per_day": 8})
+    seen = [alma_get(s, "G00000001") for _ in range(3)]
+    same([a.status for a in seen], [200, 200, 429], "eight a day")
+    same([a.headers.get("X-Exl-Api-Remaining") for a in seen], ["1", "0", None], "what is left")
+    same(seen[2].json()["errorList"]["error"][0]["errorCode"], "DAILY_THRESHOLD", "and its code")
+    s.admin("POST", "/reset", {"only": ["counts"]})
+    same(alma_get(s, "G00000001").status, 200, "counts reset: another day")
+
+
+def test_gate(s):
+    g = Gate(s)
+    same((g.visitor("1").status, g.find("1").status, g.prereg(1).status), (401, 401, 401), "without a token")
+    a = g.log_in(password="wrong")
+    check(a.status == 200 and "error" in a.json(), "wrong password: 200 with an error", a.body)
+    same(g.log_in().status, 200, "a log-in")
+    a = g.visitor("22822000000019")
+    same((a.status, a.json()), (200, {"data": [{"id": 137505764541148}]}), "a visitor")
+    same(g.visitor("22822000000020", category="Staff").json()["data"][0]["id"], 137505764541149, "the next")
+    a = g.visitor("22822000000019")
+    check(a.status == 409 and b"ALREADY_EXIST_UNIQUE_ID" in a.body, "the same unique id", a.body)
+    s.set(passagepoint={"duplicate_status": 422})
+    same(g.visitor("22822000000019").status, 422, "with another status")
+    same(g.visitor("", ).status, 400, "no unique id")
+    s.set(passagepoint={"categories": ["Student"]})
+    same((g.visitor("3", category="Robot").status, g.visitor("3").status), (400, 200), "a category that does not exist")
+    found = g.find("22822000000019").json()
+    same((found[0]["id"], found[0]["lastName"]), (137505764541148, "Reader & Söhne"), "by unique id: a bare array")
+    same(g.find("nobody").json(), [], "nobody: an empty one")
+    s.set(passagepoint={"unique_id_miss": "404", "unique_id_form": "dict"})
+    same((g.find("nobody").status, g.find("3").json()["data"][0]["uniqueId"]), (404, "3"), "404 and a dict")
+    s.set(passagepoint={"unique_id_miss": "400"})
+    same(g.find("nobody").status, 400, "400")
+    v = found[0]["id"]
+    a = g.prereg(v)
+    same((a.status, a.json()), (200, {"data": [{"id": 137506834088671}]}), "a pre-registration")
+    for change, what in [({"start": 1791813600}, "an integer start"), ({"visitorId": v}, "an integer visitor"),
+                         ({"destination": None}, "no destination"), ({"destination": ""}, "an empty one"),
+                         ({"visitorId": "137505764541999"}, "an unknown visitor"), ({"start": "noon"}, "a start that is no number"),
+                         ({"end": "1"}, "an end before the start"), ({"more": {"nested": 1}}, "a nested body")]:
+        a = g.prereg(v, **change)
+        check(a.status == 400 and "error" in a.json(), what, a.body)
+    same(s.get("/pp/api/v2/visit/getDestinations", g.head()).json(), ["LibCal Gelman"], "destinations seen so far")
+    s.set(passagepoint={"destinations": ["Gelman", "Eckles \"E\""]})
+    same(g.prereg(v).status, 400, "an unknown destination")
+    same(g.prereg(v, destination="Eckles \"E\"").status, 200, "a known one, with quotes in it")
+    same(s.get("/pp/api/v2/visit/getDestinations", g.head()).json(), ["Gelman", "Eckles \"E\""], "the known destinations")
+    s.set(passagepoint={"destinations_404": True, "accept_all_visitors": True})
+    same(s.get("/pp/api/v2/visit/getDestinations", g.head()).status, 404, "or none")
+    same(g.prereg("7", destination="Gelman").status, 200, "any visitor")
+    s.set(passagepoint={"accept_all_visitors": False, "token_seconds": 0.2, "destinations": None})
+    g.log_in()
+    same(g.find("3").status, 200, "a young token")
+    time.sleep(0.3)
+    same(g.find("3").status, 401, "a stale token")
+    s.set(passagepoint={"token_seconds": 3600})
+    g.log_in()
+    other = Gate(s)
+    other.log_in()
+    same((g.find("3").status, other.find("3").status), (200, 200), "two tokens")
+    s.set(passagepoint={"one_token": True})
+    other.log_in()
+    same((g.find("3").status, other.find("3").status), (401, 200), "a new log-in ends the older tokens")
+    ids = s.admin("POST", "/passagepoint/visitors", [{"uniqueId": "L", "lastName": "Loaded"}, {"uniqueId": "L"}])["ids"]
+    same([x["id"] for x in other.find("L").json()["data"]], ids, "two visitors with one unique id")
+    s.admin("DELETE", "/passagepoint/visitors/%d" % v)
+    same((other.find("22822000000019").status, other.prereg(v).status), (400, 400), "a visitor deleted at the gate")
+    same(other.visitor("22822000000019").status, 200, "can be made again")
+
+
+def test_effects(s):
+    g = Gate(s)
+    g.log_in()
+    v = g.visitor("1").json()["data"][0]["id"]
+    for start in ("1", "1", "2", "1", "2", "3"):
+        g.prereg(v, start=start)
+    e = s.admin("GET", "/effects")
+    same([(x["id"], x["uniqueId"], x["category"], x["mobilePhoneNo"], x["answered"]) for x in e["visitors"]],
+         [(v, "1", "Student", "G00000001", True)], "the visitor made")
+    same([(x["visitorId"], x["destination"], x["startTime"], x["answered"]) for x in e["preregs"]],
+         [(str(v), "LibCal Gelman", t, True) for t in ("1", "1", "2", "1", "2", "3")], "the pre-registrations made")
+    check(abs(e["preregs"][0]["at"] - time.time()) < 60, "and when")
+    n = s.counts("passagepoint")
+    same((n["visitors"], n["preregs"], n["duplicates"], n["duplicate_preregs"], n["logins"]), (1, 6, 2, 3, 1), "counted")
+    e = s.admin("GET", "/effects?kind=preregs&from=2&limit=3")
+    same((len(e["preregs"]), e["next"], e["preregs_total"]), (3, 5, 6), "a page of them")
+    same(s.admin("GET", "/effects?kind=preregs&from=5")["next"], None, "the last page")
+    same(len(s.admin("GET", "/effects?kind=duplicates")["duplicates"]), 3, "duplicates only")
+    same(s.get("/admin/effects?vendor=alma").status, 404, "Alma changes nothing")
+    calls = s.admin("GET", "/calls?vendor=passagepoint&call=createPreReg&last=2")
+    same([(c["call"], c["key"], c["status"], c["method"]) for c in calls], [("createPreReg", str(v), 200, "POST")] * 2, "the last calls")
+    login = s.admin("GET", "/calls?call=login")[0]
+    same(login["credential"], calls[0]["credential"], "a call shows which token it used")
+    same(len(s.admin("GET", "/calls?key=1&vendor=passagepoint")), 1, "calls by key")
+    s.set(passagepoint={"duplicate_prereg_status": 409})
+    same((g.prereg(v, start="1").status, g.prereg(v, start="9").status), (409, 200), "a gate that refuses the very same")
+    s.admin("POST", "/reset", {"only": ["effects", "counts"]})
+    e = s.admin("GET", "/effects")
+    same((e["visitors"], e["preregs"], s.counts("passagepoint")["duplicates"]), ([], [], 0), "effects reset")
+    same(s.admin("GET", "/settings")["passagepoint"]["duplicate_prereg_status"], 409, "settings kept")
+    same(g.find("1").json(), [], "tokens kept")
+
+
+def test_latency(s):
+    s.set(alma={"latency_ms": 50, "accept_all": True})
+    began = time.monotonic()
+    conns = [s.connect() for _ in range(20)]
+    for c in conns:
+        c.request("GET", "/almaws/v1/users/G00000001", None, {"Authorization": "apikey " + KEY})
+    eventually("twenty in flight", lambda: s.counts("alma")["in_flight"] == 20, 0.05)
+    for c in conns:
+        Answer(c.getresponse())
+    took = time.monotonic() - began
+    check(0.05 <= took < 0.6, "all together after 50 ms", took)
+    n = s.counts("alma", "user")
+    same((n["requests"], n["in_flight"], n["max_in_flight"], n["by_status"]), (20, 0, 20, {"200": 20}), "counted")
+    for c in conns:
+        c.close()
+    s.fault(vendor="alma", kind="delay", ms=100)
+    s.fault(vendor="alma", kind="delay", ms=100)
+    s.fault(vendor="alma", kind="status", status=503)
+    began = time.monotonic()
+    same(alma_get(s, "G00000001").status, 503, "a delay lets the next fault decide")
+    check(0.25 <= time.monotonic() - began < 0.8, "delays add up", time.monotonic() - began)
+    s.set(alma={"latency_ms": 0.5, "jitter_ms": 2})
+    s.clear()
+    same(alma_get(s, "G00000001").status, 200, "with jitter")
+
+
+def test_fault_kinds(s):
+    g = Gate(s)
+    g.log_in()
+    s.set(alma={"accept_all": True}, passagepoint={"accept_all_visitors": True})
+
+    def once(**fault):
+        return s.fault(count=1, **fault)
+
+    made = lambda: s.counts("passagepoint")["preregs"]
+    once(vendor="alma", call="user", kind="status", status=502, body="<h1>x</h1>", content_type="text/html",
+         headers={"X-Test": "1", "Retry-After": "7"}, reason="Sick")
+    a = alma_get(s, "G00000001")
+    same((a.status, a.reason, a.type, a.body, a.headers["X-Test"], a.headers["Retry-After"]),
+         (502, "Sick", "text/html", b"<h1>x</h1>", "1", "7"), "status")
+    once(vendor="alma", kind="json_error_object", code="402119", message="odd", status=500)
+    a = alma_get(s, "G00000001")
+    same((a.status, a.json()["web_service_result"]["errorList"]["error"]["errorCode"]), (500, "402119"), "json_error_object")
+    once(vendor="alma", kind="json_error_list", code="60101")
+    a = alma_get(s, "G00000001")
+    same((a.status, a.json()["errorList"]["error"][0]["errorCode"]), (400, "60101"), "json_error_list")
+    once(vendor="alma", kind="xml_error", code="ROUTING_ERROR", message="a < b", status=503)
+    a = alma_get(s, "G00000001")
+    check(a.status == 503 and "xml" in a.type and b"<errorCode>ROUTING_ERROR" in a.body and b"a &lt; b" in a.body, "xml_error", a.body)
+    once(vendor="alma", kind="rate_limited")
+    a = alma_get(s, "G00000001")
+    same((a.status, a.json()["errorList"]["error"][0]["errorCode"]), (429, "PER_SECOND_THRESHOLD"), "rate_limited")
+    once(vendor="alma", kind="rate_limited", code="DAILY_THRESHOLD", retry_after=3)
+    a = alma_get(s, "G00000001")
+    same((a.headers["Retry-After"], a.json()["errorList"]["error"][0]["errorCode"]), ("3", "DAILY_THRESHOLD"), "with Retry-After")
+    for kind, want in [("not_json", b"<html>"), ("empty", b"")]:
+        once(vendor="alma", kind=kind)
+        a = alma_get(s, "G00000001")
+        check(a.status == 200 and a.body.startswith(want) and (want or not a.body), kind, a.body)
+    once(vendor="alma", kind="huge", bytes=3000000)
+    same(len(alma_get(s, "G00000001").body), 3000000, "huge")
+    once(vendor="*", kind="unauthorized")
+    a = g.prereg(5)
+    same((a.status, a.reason, made()), (401, "Unauthorized", 0), "unauthorized, although the token is good")
+    once(vendor="passagepoint", call="createPreReg", kind="error_in_200", message="no")
+    a = g.prereg(5)
+    same((a.status, a.json(), made()), (200, {"error": "no"}, 0), "error_in_200")
+    once(vendor="passagepoint", call="createPreReg", kind="status", status=500, effect=True)
+    same((g.prereg(5).status, made()), (500, 1), "a 500 although it was done")
+    once(vendor="passagepoint", call="createPreReg", kind="status", status=504)
+    same((g.prereg(5).status, made()), (504, 1), "a 504 and it was not")
+    once(vendor="passagepoint", call="createPreReg", kind="xml_error")
+    check(b"<error>" in g.prereg(5).body, "the gate's own idea of XML")
+    once(vendor="passagepoint", call="createPreReg", kind="json_error_list", message="m")
+    same(g.prereg(5).json(), {"errors": ["m"]}, "the gate's own idea of a list")
+    for kind, how, done in [("drop_before", "closed", 0), ("drop_after", "closed", 1), ("reset_after", "reset", 1),
+                            ("refuse", "reset", 0), ("truncate", "short", 1)]:
+        before = made()
+        once(vendor="passagepoint", call="createPreReg", kind=kind)
+        same((ends(lambda: g.prereg(6)), made() - before), (how, done), kind)
+    n = s.counts("passagepoint", "createPreReg")
+    same((n["dropped"], n["effects"]), (5, 4), "dropped and done are counted")
+    same([x["answered"] for x in s.admin("GET", "/effects")["preregs"]], [False] * 4, "nobody heard of those")
+    f = s.admin("GET", "/faults")
+    check(all(x["fired"] == 1 for x in f) and f[0]["fault"]["kind"] == "status", "the list of faults", f[:2])
+    same((alma_get(s, "G00000001").status, g.prereg(5).status), (200, 200), "all of them are used up")
+
+
+def test_stalls(s):
+    g = Gate(s)
+    g.log_in()
+    s.set(passagepoint={"accept_all_visitors": True})
+    made = lambda: s.counts("passagepoint")["preregs"]
+    begun = []
+
+    def in_background(**more):
+        t = threading.Thread(target=lambda: begun.append(ends(lambda: g.prereg(5, **more))))
+        t.start()
+        return t
+
+    flight = lambda: s.counts("passagepoint")["in_flight"]
+    stall = dict(vendor="passagepoint", call="createPreReg", kind="stall")
+    f = s.fault(count=1, **stall)
+    t = in_background()
+    eventually("it stalls", lambda: flight() == 1)
+    same(made(), 0, "before the effect")
+    s.admin("DELETE", "/faults/%d" % f)
+    t.join()
+    same((begun.pop(), made()), ("answered", 1), "taken away, it goes on")
+    s.fault(count=1, ms=200, **stall)
+    began = time.monotonic()
+    same(g.prereg(5).status, 200, "a stall that ends")
+    check(0.2 <= time.monotonic() - began < 1, "after its time", time.monotonic() - began)
+    s.fault(count=1, effect=True, **stall)
+    same((ends(lambda: g.prereg(5, timeout=0.2)), made()), ("timeout", 3), "done, and no answer")
+    eventually("the client has left", lambda: s.counts("passagepoint", "createPreReg")["left"] == 1)
+    same(s.admin("GET", "/effects")["preregs"][2]["answered"], False, "unheard")
+    s.fault(count=1, ms=300, **stall)
+    ends(lambda: g.prereg(5, timeout=0.1))
+    time.sleep(0.4)
+    same(made(), 3, "a client that left: not done")
+    s.fault(count=1, ms=300, effect="late", **stall)
+    ends(lambda: g.prereg(5, timeout=0.1))
+    same(made(), 3, "a client that left: not yet done")
+    eventually("but late it is done", lambda: made() == 4)
+    s.fault(effect="late", **stall)
+    ends(lambda: g.prereg(5, timeout=0.1))
+    s.clear()
+    eventually("or when the faults are cleared", lambda: made() == 5)
+    s.fault(**stall)
+    t = in_background()
+    eventually("one more stalls", lambda: flight() == 1)
+    s.reset()
+    t.join()
+    same((begun.pop(), flight()), ("closed", 0), "a reset closes what is stalled")
+
+
+def test_fault_scope(s):
+    s.set(alma={"accept_all": True})
+    c = s.connect()
+    get = lambda u="G00000001": alma_get(s, u, on=c).status
+    s.fault(vendor="alma", call="user", key="G00000002", kind="status", status=503)
+    same([get("G00000001"), get("G00000002"), get("G00000003")], [200, 503, 200], "one key only")
+    s.fault(vendor="alma", call="user", kind="status", status=500, skip=2, count=3)
+    same([get() for _ in range(7)], [200, 200, 500, 500, 500, 200, 200], "skip and count")
+    same(get("G00000002"), 503, "the older fault wins")
+    s.clear()
+    same(get("G00000002"), 200, "cleared")
+    ids = s.admin("POST", "/faults", [{"vendor": "alma", "key": "G%08d" % i, "kind": "empty"} for i in range(2000)])["ids"]
+    same(len(ids), 2000, "many faults at once")
+    same(len(alma_get(s, "G00001999", on=c).body), 0, "the last of them")
+    check(len(alma_get(s, "G00002000", on=c).body) > 100, "and a key without one")
+    s.clear()
+    s.set(sandbox={"seed": 5})
+    s.fault(vendor="alma", kind="status", status=500, share=0.3)
+    first = [get() for _ in range(300)]
+    check(60 < first.count(500) < 120, "a share of 0.3", first.count(500))
+    s.set(sandbox={"seed": 5})
+    same([get() for _ in range(300)], first, "the same again with the same seed")
+    s.clear()
+    g, l = Gate(s), LibCal(s)
+    g.log_in()
+    l.log_in()
+    s.set(passagepoint={"accept_all_visitors": True})
+    for fault, call in [
+            (dict(vendor="passagepoint", call="createVisitor", key="22 3"), lambda: g.visitor("22 3")),
+            (dict(vendor="passagepoint", call="createVisitor", key="G00000009"), lambda: g.visitor("4", mobilePhoneNo="G00000009")),
+            (dict(vendor="passagepoint", call="byUniqueId", key="22"), lambda: g.find("22")),
+            (dict(vendor="passagepoint", call="createPreReg", key="55"), lambda: g.prereg("55")),
+            (dict(vendor="passagepoint", call="createPreReg", key="Eckles"), lambda: g.prereg("56", destination="Eckles")),
+            (dict(vendor="passagepoint", call="login", key="sandbox"), g.log_in),
+            (dict(vendor="passagepoint", call="getDestinations"), lambda: s.get("/pp/api/v2/visit/getDestinations", g.head())),
+            (dict(vendor="libcal", call="token", key="123"), l.log_in),
+            (dict(vendor="libcal", call="bookings", key="1234"), lambda: l.get("/1.1/space/bookings?lid=1234")),
+            (dict(vendor="libcal", call="booking", key="cs_b"), lambda: l.get("/1.1/space/booking/cs_a,cs_b")),
+            (dict(vendor="libcal", call="locations"), lambda: l.get("/1.1/space/locations")),
+            (dict(vendor="libcal", call="form", key="38"), lambda: l.get("/1.1/space/form/38")),
+            (dict(vendor="libcal", call="question", key="1"), lambda: l.get("/1.1/space/question/1")),
+            (dict(vendor="alma", call="test"), lambda: s.get("/almaws/v1/users/operation/test")),
+            (dict(vendor="alma", call="user", key="a b"), lambda: alma_get(s, "a%20b")),
+            (dict(vendor="alma", call="other"), lambda: s.get("/almaws/v1/bibs"))]:
+        s.fault(kind="status", status=599, **fault)
+        same(call().status, 599, "a fault for %s" % fault)
+        s.clear()
+        check(call().status != 599, "and without it: %s" % fault)
+    for code in ("error_in_200", "json_error_object", "json_error_list", "xml_error"):
+        s.fault(vendor="libcal", call="bookings", kind=code, message="m", count=1)
+        check(b"m" in l.get("/1.1/space/bookings?lid=1").body, "LibCal: " + code)
+
+
+def test_shapes(s):
+    g, l = Gate(s), LibCal(s)
+    g.log_in()
+    l.log_in()
+    s.set(alma={"accept_all": True})
+
+    def once(**fault):
+        s.fault(count=1, **fault)
+
+    v = g.visitor("77").json()["data"][0]["id"]
+    for kind, want in [("two_ids", 2), ("empty_list", 0)]:
+        once(vendor="passagepoint", call="byUniqueId", kind=kind)
+        same(len(g.find("77").json()), want, kind)
+    once(vendor="passagepoint", call="byUniqueId", kind="dict")
+    same(g.find("77").json()["data"][0]["id"], v, "dict")
+    once(vendor="passagepoint", call="byUniqueId", kind="not_found")
+    same(g.find("77").status, 404, "not_found")
+    once(vendor="passagepoint", call="createVisitor", kind="already_exists")
+    check(b"ALREADY_EXIST_UNIQUE_ID" in g.visitor("78").body, "already_exists")
+    same(g.find("78").json(), [], "although it does not")
+    for kind in ("unknown_visitor", "missing_destination"):
+        once(vendor="passagepoint", call="createPreReg", kind=kind)
+        same(g.prereg(v).status, 400, kind)
+    for kind, code in [("not_found", "401861"), ("not_found_typed", "401890")]:
+        once(vendor="alma", call="user", kind=kind)
+        a = alma_get(s, "G00000001")
+        same((a.status, a.json()["errorList"]["error"][0]["errorCode"]), (400, code), "Alma: " + kind)
+    once(vendor="alma", kind="no_identifiers")
+    same(alma_get(s, "G00000001").json()["user_identifier"], [], "no_identifiers")
+    once(vendor="alma", kind="six_barcodes")
+    six = alma_get(s, "G00000001").json()["user_identifier"]
+    same([(i["status"], i["id_type"]["value"]) for i in six],
+         [("ACTIVE" if i == 2 else "INACTIVE", "BARCODE") for i in range(6)], "six_barcodes")
+    same(six[2]["value"], "22820000000001", "the third is the one in use")
+    once(vendor="alma", kind="other_primary_id", value="X1")
+    same(alma_get(s, "G00000001").json()["primary_id"], "X1", "other_primary_id")
+    s.admin("POST", "/libcal/generate", {"count": 3, "lid": 1, "start": "2026-10-12T10:00:00-04:00"})
+    s.set(libcal={"now": "2026-10-12T09:00:00-04:00"})
+    once(vendor="libcal", call="bookings", kind="empty_list")
+    same((l.ids("lid=1"), len(l.ids("lid=1"))), ([], 3), "empty_list")
+    once(vendor="libcal", call="bookings", kind="page_one")
+    same(len(l.ids("lid=1&page=2")), 3, "page_one")
+    once(vendor="libcal", call="booking", kind="empty_list")
+    same(l.get("/1.1/space/booking/cs_00000001").json(), [], "no booking by id")
+    same(s.call("POST", "/admin/faults", {"vendor": "alma", "kind": "two_ids"}).status, 400, "another vendor's shape")
+
+
+def test_down(s):
+    g = Gate(s)
+    g.log_in()
+    s.set(passagepoint={"accept_all_visitors": True, "latency_ms": 500}, alma={"accept_all": True})
+    seen = []
+    idle = s.connect()
+    s.get("/pp/api/v2/nowhere", on=idle)
+    t = threading.Thread(target=lambda: seen.append(ends(lambda: g.prereg(5))))
+    t.start()
+    eventually("one in flight", lambda: s.counts("passagepoint")["in_flight"] == 1)
+    s.admin("POST", "/vendor", {"vendor": "passagepoint", "down": True})
+    t.join()
+    same(seen, ["closed"], "what is in flight is closed")
+    idle.sock.settimeout(2)
+    same(idle.sock.recv(1), b"", "what is idle too")
+    before = s.counts("passagepoint")["preregs"]
+    same((ends(lambda: g.prereg(6)), s.counts("passagepoint")["preregs"]), ("closed", before), "down: no answer, no effect")
+    same(alma_get(s, "G00000001").status, 200, "the others are up")
+    s.admin("POST", "/vendor", {"vendor": "passagepoint", "down": True, "by_reset": True})
+    same(ends(lambda: g.prereg(6)), "reset", "down by reset")
+    s.admin("POST", "/vendor", {"vendor": "passagepoint", "down": False})
+    same(g.prereg(6).status, 200, "up again")
+    s.set(passagepoint={"latency_ms": 0})
+    door = s.admin("POST", "/vendor", {"vendor": "passagepoint", "port": 0})["port"]
+    same(s.admin("POST", "/vendor", {"vendor": "passagepoint", "port": 0})["port"], door, "a door of its own")
+    c = s.connect(door)
+    same(s.get("/pp/api/v2/person/byUniqueId?uniqueId=1", g.head(), on=c).status, 200, "open")
+    for _ in range(2):
+        s.admin("POST", "/vendor", {"vendor": "passagepoint", "down": True})
+        same(ends(lambda: s.connect(door).connect()), "refused", "down: connections are refused there")
+        s.admin("POST", "/vendor", {"vendor": "passagepoint", "down": False})
+        same(s.get("/pp/api/v2/person/byUniqueId?uniqueId=1", g.head(), on=s.connect(door)).status, 200, "up at the same port")
+    s.admin("POST", "/vendor", {"vendor": "passagepoint", "down": True})
+    s.reset()
+    same(s.get("/pp/api/v2/person/byUniqueId", on=s.connect(door)).status, 401, "a reset brings it up, without tokens")
+
+
+def test_reset(s):
+    s.set(alma={"latency_ms": 7}, libcal={"now": "2026-10-12T10:00:00-04:00"})
+    s.admin("POST", "/libcal/generate", {"count": 5})
+    s.admin("POST", "/alma/generate", {"count": 5})
+    s.fault(kind="empty")
+    s.reset()
+    usual = s.admin("GET", "/settings")
+    same((usual["alma"]["latency_ms"], usual["libcal"]["now"], s.admin("GET", "/faults")), (0, None, []), "as at the start")
+    same((s.counts("libcal")["rows"], alma_get(s, "G00000001").status), (0, 400), "without data")
+    c = s.counts("alma", "user")
+    same((c["requests"], c["in_flight"]), (1, 0), "and counts")
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S+00:00")
+    s.admin("PUT", "/libcal/bookings", [row("today", now)])
+    l = LibCal(s)
+    l.log_in()
+    same(l.ids("lid=1234"), ["today"], "the clock's own day")
+
+
+def main():
+    s = Sandbox(sys.argv[1])
+    try:
+        for test in (test_server, test_libcal_token, test_libcal_bookings, test_libcal_changes, test_alma, test_alma_many,
+                     test_alma_thresholds, test_gate, test_effects, test_latency, test_fault_kinds, test_stalls,
+                     test_fault_scope, test_shapes, test_down, test_reset):
+            s.reset()
+            try:
+                test(s)
+            except Exception as e:
+                check(False, test.__name__, repr(e))
+    finally:
+        s.process.send_signal(signal.SIGTERM)
+        same(s.process.wait(10), 0, "SIGTERM ends it with 0")
+    print("%d passed, %d failed" % (passed, failed))
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,290 @@
+"""The schemas and the decoder agree: every value here is judged by both.
+
+SHELFWIRE_BUILD names the directory that holds the test program booking_decode.
+"""
+import copy
+import json
+import os
+import pathlib
+import subprocess
+
+import jsonschema
+import pytest
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SCHEMAS = ROOT / "schemas"
+TOPICS = {"bookings.new": False, "users.resolve": True, "prereg.create": True}  # does it carry primary_id?
+
+GONE = object()
+WINDOW = {
+    "source": "libcal",
+    "booking_id": "cs_4WqXz0Kd",
+    "appt_id": "0b8f3c1e-52d7-4f0a-9a64-6e1d2f9b7c35",
+    "asked_id": "G00000042",
+    "primary_id": "jdoe",
+    "start": "2026-10-12T14:00:00Z",
+    "end": "2026-10-12T16:00:00Z",
+    "destination": "LibCal Gelman",
+}
+
+# when, what is changed in WINDOW, is it valid
+CHANGES = [
+    ("as it is", {}, True),
+    ("a member nobody knows", {"priority": {"deep": [1, None]}}, True),
+    ("an empty member name", {"": 1}, True),
+    ("another source", {"source": "a"}, True),
+    ("the longest source", {"source": "a23456789-12345"}, True),
+    ("a source too long", {"source": "a23456789-123456"}, False),
+    ("a source in capitals", {"source": "LibCal"}, False),
+    ("a source that begins with a digit", {"source": "3m"}, False),
+    ("a source with an underscore", {"source": "lib_cal"}, False),
+    ("a source that ends in a line end", {"source": "libcal\n"}, False),
+    ("an empty source", {"source": ""}, False),
+    ("a source that is a number", {"source": 1}, False),
+    ("a booking id of one character", {"booking_id": "x"}, True),
+    ("the longest booking id", {"booking_id": "x" * 64}, True),
+    ("a booking id too long", {"booking_id": "x" * 65}, False),
+    ("a booking id with quotes", {"booking_id": "a\"b\\c'd"}, True),
+    ("a booking id that is a number", {"booking_id": 42}, False),
+    ("an empty booking id", {"booking_id": ""}, False),
+    ("an appt id in capitals", {"appt_id": "0B8F3C1E-52D7-4F0A-9A64-6E1D2F9B7C35"}, False),
+    ("an appt id without dashes", {"appt_id": "0b8f3c1e52d74f0a9a646e1d2f9b7c35"}, False),
+    ("an appt id in braces", {"appt_id": "{0b8f3c1e-52d7-4f0a-9a64-6e1d2f9b7c35}"}, False),
+    ("an appt id too short", {"appt_id": "0b8f3c1e-52d7-4f0a-9a64-6e1d2f9b7c3"}, False),
+    ("an appt id too long", {"appt_id": "0b8f3c1e-52d7-4f0a-9a64-6e1d2f9b7c355"}, False),
+    ("an appt id that ends in a line end", {"appt_id": "0b8f3c1e-52d7-4f0a-9a64-6e1d2f9b7c35\n"}, False),
+    ("an appt id with a letter too far", {"appt_id": "0b8f3c1g-52d7-4f0a-9a64-6e1d2f9b7c35"}, False),
+    ("an e-mail as asked id", {"asked_id": "g.student+1@somewhere.example"}, True),
+    ("an asked id with a space inside", {"asked_id": "1234 5678"}, True),
+    ("an asked id with a space before", {"asked_id": " G00000042"}, False),
+    ("an asked id with a space after", {"asked_id": "G00000042 "}, False),
+    ("an asked id of a space", {"asked_id": " "}, False),
+    ("an asked id with a tab", {"asked_id": "G0000\t0042"}, False),
+    ("an asked id that ends in a line end", {"asked_id": "G00000042\n"}, False),
+    ("an asked id with DEL", {"asked_id": "G0000\x7f0042"}, False),
+    ("an asked id with a zero byte", {"asked_id": "G0000\x000042"}, False),
+    ("an asked id beyond ASCII", {"asked_id": "m\u00fcller"}, False),
+    ("an asked id of null", {"asked_id": None}, False),
+    ("an offset", {"start": "2026-10-12T10:00:00-04:00"}, True),
+    ("an offset without its colon", {"start": "2026-10-12T10:00:00-0400"}, True),
+    ("a fraction", {"start": "2026-10-12T14:00:00.123456Z"}, True),
+    ("a fraction as long as may be", {"start": "2026-10-12T14:00:00.123456789012345678Z"}, True),
+    ("a fraction too long", {"start": "2026-10-12T14:00:00.1234567890123456789Z"}, False),
+    ("an empty fraction", {"start": "2026-10-12T14:00:00.Z"}, False),
+    ("small letters", {"start": "2026-10-12t14:00:00z"}, True),
+    ("a space instead of T", {"start": "2026-10-12 14:00:00Z"}, True),
+    ("a leap second", {"start": "2025-12-31T23:59:60Z"}, True),
+    ("second 61", {"start": "2025-12-31T23:59:61Z"}, False),
+    ("24 o'clock", {"start": "2026-10-11T24:00:00Z"}, False),
+    ("month 13", {"start": "2025-13-12T14:00:00Z"}, False),
+    ("day 32", {"start": "2026-08-32T14:00:00Z"}, False),
+    ("day 0", {"start": "2026-08-00T14:00:00Z"}, False),
+    ("1969", {"start": "1969-12-31T14:00:00Z"}, False),
+    ("1970", {"start": "1970-01-01T00:00:00Z"}, True),
+    ("the last year", {"end": "9999-12-31T23:59:59Z"}, True),
+    ("no offset", {"start": "2026-10-12T14:00:00"}, False),
+    ("an offset of 24 hours", {"start": "2026-10-12T14:00:00+24:00"}, False),
+    ("an instant that ends in a line end", {"start": "2026-10-12T14:00:00Z\n"}, False),
+    ("digits that are not ASCII", {"start": "\u0662\u0660\u0662\u0666-10-12T14:00:00Z"}, False),
+    ("an instant as a number", {"start": 1791813600}, False),
+    ("an empty instant", {"end": ""}, False),
+    ("a destination of one character", {"destination": "E"}, True),
+    ("a destination of a space", {"destination": " "}, True),
+    ("an empty destination", {"destination": ""}, False),
+    ("the longest destination in ASCII", {"destination": "x" * 128}, True),
+    ("one more", {"destination": "x" * 129}, False),
+    ("the longest in Latin, Greek, Cyrillic", {"destination": "\u00e9" * 64}, True),
+    ("one more ASCII character", {"destination": "\u00e9" + "x" * 64}, False),
+    ("U+07FF, 64 times", {"destination": "\u07ff" * 64}, True),
+    ("U+0800, 42 times", {"destination": "\u0800" * 42}, True),
+    ("U+0800, 43 times", {"destination": "\u0800" * 43}, False),
+    ("U+FFFD, 42 times", {"destination": "\ufffd" * 42}, True),
+    ("one character of three bytes among 43", {"destination": "x" * 42 + "\u9580"}, False),
+    ("32 characters of four bytes", {"destination": "\U0001f6aa" * 32}, True),
+    ("one character of four bytes among 33", {"destination": "x" * 32 + "\U0001f6aa"}, False),
+    ("half a pair of surrogates", {"destination": "\ud83d"}, True),
+    ("a tab in the destination", {"destination": "East\tWing"}, False),
+    ("a control character of Latin-1", {"destination": "East\u0085Wing"}, False),
+    ("a no-break space", {"destination": "East\u00a0Wing"}, True),
+    ("a destination that ends in a line end", {"destination": "East\n"}, False),
+    ("a destination that is a list", {"destination": ["East"]}, False),
+] + [(f"{member} missing", {member: GONE}, False) for member in WINDOW if member != "primary_id"]
+
+# the same for primary_id, which only the topics after bookings.new ask for
+PRIMARY_CHANGES = [
+    ("primary_id missing", {"primary_id": GONE}, False),
+    ("primary_id null", {"primary_id": None}, False),
+    ("primary_id a number", {"primary_id": 7}, False),
+    ("primary_id empty", {"primary_id": ""}, False),
+    ("primary_id too long", {"primary_id": "x" * 65}, False),
+    ("the longest primary_id", {"primary_id": "x" * 64}, True),
+]
+
+# values that are no objects, or are written in a way of their own
+RAW = [
+    ("an empty object", "{}", False),
+    ("an array", "[]", False),
+    ("null", "null", False),
+    ("a number", "7", False),
+    ("a string", '"window"', False),
+    ("the last of two counts, and is bad", json.dumps(WINDOW)[:-1] + ', "source": "LibCal"}', False),
+    ("the last of two counts, and is good", '{"source": "LibCal", ' + json.dumps(WINDOW)[1:], True),
+    ("UTF-8 as it is", json.dumps({**WINDOW, "destination": "Bibliothèque, entrée"}, ensure_ascii=False), True),
+    ("space around", "  " + json.dumps(WINDOW) + " \t", True),
+]
+
+# what a schema cannot say: it accepts, the decoder refuses; the description of the schema names these
+EXCEPTIONS = [
+    ("start after end", {"start": "2026-10-12T16:00:01Z"}, "end: not after start"),
+    ("start equal to end", {"start": "2026-10-12T16:00:00Z"}, "end: not after start"),
+    ("30 February", {"start": "2026-02-30T14:00:00Z"}, "start: want an instant"),
+    ("29 February of another year", {"start": "2026-02-29T14:00:00Z"}, "start: want an instant"),
+    ("before 1970 by its offset", {"start": "1970-01-01T00:00:00+00:01"}, "start: want an instant"),
+    ("after 9999 by its offset", {"end": "9999-12-31T23:59:59-00:01"}, "end: want an instant"),
+    ("deeper than 32 levels", {"x": json.loads("[" * 40 + "]" * 40)}, "not JSON"),
+]
+
+
+def load(name):
+    return json.loads((SCHEMAS / name).read_text(encoding="utf-8"))
+
+
+def validator(schema, base="booking-window.schema.json"):
+    resolver = jsonschema.RefResolver((SCHEMAS / base).as_uri(), schema)
+    return jsonschema.Draft202012Validator(schema, resolver=resolver)
+
+
+def topic_validator(topic):
+    return validator(load(f"{topic}.schema.json"), f"{topic}.schema.json")
+
+
+def decode(values, with_primary_id):
+    """The decoder's verdict on every value: "ok" or what is wrong."""
+    program = pathlib.Path(os.environ["SHELFWIRE_BUILD"]) / "booking_decode"
+    run = subprocess.run(
+        [program] + (["--primary-id"] if with_primary_id else []),
+        input="".join(v + "\n" for v in values).encode(),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    verdicts = run.stdout.decode().splitlines()
+    assert len(verdicts) == len(values)
+    return verdicts
+
+
+def changed(change):
+    value = copy.deepcopy(WINDOW)
+    for key, to in change.items():
+        if to is GONE:
+            del value[key]
+        else:
+            value[key] = to
+    return json.dumps(value)
+
+
+def situations(topic):
+    rows = [(when, changed(change), valid) for when, change, valid in CHANGES] + RAW
+    for when, change, valid in PRIMARY_CHANGES:
+        rows.append((when, changed(change), valid or not TOPICS[topic]))
+    return rows
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_schema_and_decoder_agree(topic):
+    rows = situations(topic)
+    check = topic_validator(topic)
+    verdicts = decode([value for _, value, _ in rows], TOPICS[topic])
+    wrong = [
+        f"{when}: want {valid}, schema {by_schema}, decoder {verdict}"
+        for (when, value, valid), verdict in zip(rows, verdicts)
+        for by_schema in [check.is_valid(json.loads(value))]
+        if by_schema != valid or (verdict == "ok") != valid
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_exceptions_are_the_ones_described():
+    check = topic_validator("prereg.create")
+    verdicts = decode([changed(change) for _, change, _ in EXCEPTIONS], True)
+    for (when, change, want), verdict in zip(EXCEPTIONS, verdicts):
+        assert check.is_valid(json.loads(changed(change))), when
+        assert verdict.startswith(want), f"{when}: {verdict}"
+
+
+@pytest.mark.parametrize("path", sorted(SCHEMAS.glob("*.schema.json")), ids=lambda p: p.name)
+def test_schema_is_one(path):
+    schema = load(path.name)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert schema["$id"] == path.name
+    for example in schema.get("examples", []):
+        validator(schema, path.name).validate(example)
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_examples_are_decoded(topic):
+    examples = load(f"{topic}.schema.json")["examples"]
+    assert examples
+    assert decode([json.dumps(e) for e in examples], TOPICS[topic]) == ["ok"] * len(examples)
+
+
+def asyncapi():
+    return yaml.safe_load((SCHEMAS / "asyncapi.yaml").read_text(encoding="utf-8"))
+
+
+def follow(document, ref):
+    assert ref.startswith("#/"), ref
+    at = document
+    for part in ref[2:].split("/"):
+        at = at[part.replace("~1", "/").replace("~0", "~")]
+    return at
+
+
+def refs(node):
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key == "$ref":
+                yield value
+            else:
+                yield from refs(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from refs(value)
+
+
+def test_asyncapi_refers_to_what_is_there():
+    document = asyncapi()
+    assert document["asyncapi"] == "3.0.0"
+    files = set()
+    for ref in refs(document):
+        if ref.startswith("#"):
+            follow(document, ref)
+        else:
+            assert (SCHEMAS / ref).is_file(), ref
+            files.add((SCHEMAS / ref).name)
+    assert {f"{topic}.schema.json" for topic in TOPICS} <= files
+
+
+def test_asyncapi_describes_every_topic():
+    document = asyncapi()
+    channels = {c["address"]: c for c in document["channels"].values()}
+    topics = [a for a in channels if not a.endswith(".dlq")]
+    assert set(TOPICS) <= set(topics)
+    assert {f"{t}.dlq" for t in topics} == {a for a in channels if a.endswith(".dlq")}
+    used = {op["action"] + " " + op["channel"]["$ref"].removeprefix("#/channels/") for op in document["operations"].values()}
+    for topic in topics:
+        assert {f"send {topic}", f"receive {topic}", f"send {topic}.dlq"} <= used
+        (message,) = (follow(document, m["$ref"]) for m in channels[topic]["messages"].values())
+        assert message["payload"]["schema"]["$ref"] == f"./{topic}.schema.json"
+        assert "key" in message["bindings"]["kafka"]
+
+
+def test_asyncapi_examples():
+    document = asyncapi()
+    for name in TOPICS:
+        message = document["components"]["messages"][name]
+        headers = validator(follow(document, message["headers"]["$ref"]), "asyncapi.yaml")
+        for example in message["examples"]:
+            headers.validate(example["headers"])
+            topic_validator(name).validate(example["payload"])
+            assert decode([json.dumps(example["payload"])], TOPICS[name]) == ["ok"]
