@@ -45,7 +45,7 @@ struct fault access_open(struct access *a, const struct vendor *vendor, struct l
         return FAULT(MISUSE, "%s: at most %d keys", vendor->name, ACCESS_ACCOUNTS_MAX);
     for (int i = 0; i < a->account_count; i++) {
         struct access_account *account = &a->accounts[i];
-        hash_key(vendor->account_key ? vendor->account_key(i) : *vendor->root, account->hash);
+        hash_key(vendor->account_key ? vendor->account_key(i) : vendor->root(), account->hash);
         /* 2 % apart from the even spacing: room for ACCESS_LATE_US and the way to PostgreSQL, so that no second sees more */
         if (vendor->calls_per_second && *vendor->calls_per_second > 0)
             account->spacing_us = (int64_t)(1020000.0 / *vendor->calls_per_second);
@@ -111,7 +111,7 @@ static void on_login(void *of, const struct http_response *res)
 static void log_in(struct access *a)
 {
     a->vendor->login_request(&a->login);
-    a->logging_in = http_send(a->http, *a->vendor->root, &a->login, a->timeout_ms, on_login, a) != NULL;
+    a->logging_in = http_send(a->http, a->vendor->root(), &a->login, a->timeout_ms, on_login, a) != NULL;
 }
 
 void access_serve(struct access *a)

@@ -25,10 +25,11 @@ static void help(const struct program *p)
 {
     const struct setting *const tail[] = {common_settings, NULL};
 
-    printf("%s - %s\n\nusage: %s %s%s[--check] [--help] [--version]\n\n"
+    printf("%s - %s\n\nusage: %s %s%s[--check] [--help] [--version]\n\n%s"
            "  --check    check the settings and what they name, say what is wrong, and exit\n\n"
            "Settings are environment variables; each may also be given as NAME_FILE, the path of a file that holds it.\n\n",
-           p->name, p->about, p->name, p->arguments, *p->arguments ? " " : "");
+           p->name, p->about, p->name, p->arguments, *p->arguments ? " " : "",
+           p->options ? p->options : "");
     settings_help(stdout, p->tables);
     settings_help(stdout, tail);
     printf("\nExit status: 0 done; 100 a setting or argument is wrong; 111 something needed failed.\n");

@@ -10,6 +10,7 @@ struct program {
     const char *name;
     const char *about;     /* one sentence */
     const char *arguments; /* besides --help, --version, --check: "[--once]" */
+    const char *options;   /* what these do, lines for --help; NULL: nothing to say */
     const struct setting *const *tables; /* NULL-terminated; without the common ones */
 };
 

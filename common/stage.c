@@ -100,6 +100,7 @@ struct job {
     struct call_record calls[CALLS_KEPT];
     int call_count;
     struct answer answer;
+    char work[128]; /* the intent's id, as the look-up said */
     char trace_id[33];
     size_t key_len, value_len, bytes;
     const char *key, *value;
@@ -133,7 +134,7 @@ struct worker {
     int64_t record_retry_us, look_retry_us;
     bool orphan_ready;
 
-    char (*freed)[130];   /* work ids of intents that were taken and not used: to be released */
+    char (*freed)[128];   /* work ids of intents that were taken and not used: to be released */
     int freed_n, freed_room, freed_sent;
     int lease_account;
     int64_t lease_sent_us;
@@ -214,9 +215,7 @@ static void subject_of(const struct job *job, char ret[120])
 
 static const char *work_id(const struct job *job)
 {
-    const struct stage *s = job->w->stage;
-
-    return s->work_id ? s->work_id(job->of) : s->subject(job->of);
+    return job->work[0] ? job->work : job->w->stage->subject(job->of);
 }
 
 /* The next of the same key may begin. */
@@ -289,7 +288,7 @@ static void free_intent(struct job *job)
     job->has_intent = false;
     if (w->freed_n == w->freed_room) {
         int room = w->freed_room ? w->freed_room * 2 : 64;
-        char(*freed)[130] = realloc(w->freed, (size_t)room * sizeof *freed);
+        char(*freed)[128] = realloc(w->freed, (size_t)room * sizeof *freed);
         if (!freed)
             return; /* it stays taken: whoever finds it asks */
         w->freed = freed;
@@ -649,6 +648,7 @@ static void look_row_done(struct job *job, const PGresult *res, int r)
         const char *prior_state = look_text(&row, last - 3);
         bool wants = look_true(&row, 2), taken = look_true(&row, last - 4);
         bool fenced = look_true(&row, last - 1);
+        text_copy(job->work, sizeof job->work, look_text(&row, 1));
         job->has_intent = taken;
         if (wants && !taken) {
             /* fenced: somebody else owns the partition, or nobody knows it is ours yet; otherwise another holds it */
@@ -740,6 +740,7 @@ static void on_looked(void *of, const struct db_outcome *out)
                 if (has_intent(w->stage)) {
                     struct look_row row = {res, r};
                     int last = PQnfields(res);
+                    text_copy(job->work, sizeof job->work, look_text(&row, 1));
                     job->has_intent = look_true(&row, last - 4);
                     job->uncertain |= *look_text(&row, last - 3) && strcmp(look_text(&row, last - 3), "released") != 0 &&
                                       strcmp(look_text(&row, last - 2), w->owner) != 0;
@@ -981,7 +982,7 @@ static void call(struct worker *w)
         }
         w->stage->request(job->of, &w->request, w->access.token);
         job->token_serial = w->access.token_serial;
-        job->exchange = http_send(w->http, *w->stage->vendor->root, &w->request, w->timeout_ms, on_answer, job);
+        job->exchange = http_send(w->http, w->stage->vendor->root(), &w->request, w->timeout_ms, on_answer, job);
         if (!job->exchange) {
             free_intent(job);
             set_aside(job, "request_too_large", "the vendor's request cannot be built");
@@ -1718,7 +1719,13 @@ static struct fault run(const struct stage *s, const struct program *p, int argc
 
 int stage_main(const struct stage *s, int argc, char **argv)
 {
-    const struct setting *tables[] = {s->settings, worker_settings, kafka_settings, NULL};
+    const struct setting *tables[8] = {NULL};
+    int n = 0;
+
+    for (int i = 0; s->tables[i] && i < 5; i++)
+        tables[n++] = s->tables[i];
+    tables[n++] = worker_settings;
+    tables[n++] = kafka_settings;
     const struct program p = {.name = s->name, .about = s->about, .arguments = "", .tables = tables};
 
     return program_exit(&p, run(s, &p, argc, argv));

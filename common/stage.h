@@ -29,7 +29,7 @@
 
 struct vendor {
     const char *name;        /* "alma": in quotas, metrics and logs */
-    const char *const *root; /* the URL setting */
+    const char *(*root)(void); /* the URL setting */
     /* Log-in, where the vendor wants one: the token is kept in memory, one log-in is in flight at a time. */
     void (*login_request)(struct http_request *req);
     struct answer (*login_answer)(const struct http_response *res, char *ret_token, size_t size);
@@ -77,7 +77,7 @@ struct stage {
     const char *produces; /* topic, or NULL */
     const char *about;    /* one sentence, for --help */
     const struct vendor *vendor;
-    const struct setting *settings; /* the stage's own and its vendor's */
+    const struct setting *const *tables; /* the settings: the stage's own and its vendor's; at most 5, NULL-terminated */
     enum stage_call call;
     const char *const *call_names; /* by step: "createVisitor", …; as they stand in `attempts` and the metrics */
     size_t job_size;
@@ -91,11 +91,11 @@ struct stage {
     struct fault (*decode)(const char *value, size_t len, void *job);
     const char *(*key)(const void *job);     /* what Kafka's key must be */
     const char *(*subject)(const void *job); /* what a person looks for: in `attempts` */
-    const char *(*work_id)(const void *job); /* the intent's; NULL: the subject */
 
     /*
      * look_sql: a SELECT over `asked (ord, <look_names>)`, all text, which yields ord first. With an intent it yields
-     * ord, work_id, wants (boolean): an intent is taken where `wants` holds; then the stage's own columns.
+     * ord, work_id, wants (boolean): the intent of work_id (at most 127 bytes) is taken where `wants` holds; then the
+     * stage's own columns. Any that are called taken, prior_state, prior_owner or fenced would be the engine's.
      */
     const char *look_names;
     int look_columns;

@@ -95,7 +95,7 @@ static void take_member(json_object *error, const char *key, char *ret, size_t s
         take_word(ret, size, text, strlen(text));
 }
 
-/* {"errorList":{"error":[…]}}, the same inside {"web_service_result":…}, and `error` as an object (Alma facts, 2.3). */
+/* {"errorList":{"error":[…]}}, the same inside {"web_service_result":…}, `error` also as an object (Alma facts, 2.3). */
 static void read_json_trouble(json_object *body, struct trouble *ret)
 {
     json_object *inner = json_get(body, "web_service_result");
@@ -141,9 +141,12 @@ static const struct meaning *meaning_of(const struct http_response *res, const s
     static const struct meaning rate = {"", LATER, CAUSE_RATE, "rate", "Alma asks to slow down"};
     static const struct meaning key = {"", LATER, CAUSE_CREDENTIALS, "key_refused", "Alma refuses the API key"};
     static const struct meaning unwell = {"", LATER, CAUSE_VENDOR, "unwell", "Alma is unwell"};
-    static const struct meaning redirected = {"", LATER, CAUSE_VENDOR, "redirected", "Alma answers elsewhere: is ALMA_URL right?"};
-    static const struct meaning garbled = {"", LATER, CAUSE_VENDOR, "garbled", "an error that is none of Alma's known ones"};
-    static const struct meaning refused = {"", LATER, CAUSE_VENDOR, "refused", "Alma, or something before it, refuses the call"};
+    static const struct meaning redirected = {"", LATER, CAUSE_VENDOR, "redirected",
+                                              "Alma answers elsewhere: is ALMA_URL right?"};
+    static const struct meaning garbled = {"", LATER, CAUSE_VENDOR, "garbled",
+                                           "an error that is none of Alma's known ones"};
+    static const struct meaning refused = {"", LATER, CAUSE_VENDOR, "refused",
+                                           "Alma, or something before it, refuses the call"};
     const struct meaning *known = NULL;
 
     for (size_t i = 0; i < COUNT(meanings) && !known; i++)

@@ -6,7 +6,7 @@
  *            ask again with another zone's key; after anything else it must not.
  * Texts      UTF-8 without control characters, trimmed. Names, group and description are cut where they are too long;
  *            an id never is.
- * Reasons    hold Alma's error code and tracking id (what its support asks for), never its message, which repeats the id.
+ * Reasons    hold Alma's error code and tracking id (what its support asks for), never its message: it repeats the id.
  *
  * What an answer means, by error code where there is one, in JSON of either shape or the gateway's XML:
  *   found                                DONE                      "found"
@@ -14,7 +14,7 @@
  *   an id longer than its buffer         REJECTED                  "id_too_long"
  *   a primary id beyond printable ASCII  REJECTED                  "id_not_ascii"  it could not be a message's key
  *   UNAUTHORIZED, FORBIDDEN, HTTP 401    LATER, CAUSE_CREDENTIALS  "key_refused"
- *   PER_SECOND_THRESHOLD, any other 429  LATER, CAUSE_RATE         "rate"        waits 1000 ms unless Alma says otherwise
+ *   PER_SECOND_THRESHOLD, any other 429  LATER, CAUSE_RATE         "rate"          waits 1000 ms by default
  *   DAILY_THRESHOLD                      LATER, CAUSE_DAY          "day"
  *   60101 402119 GENERAL_ERROR ROUTING_ERROR, 5xx, no answer
  *                                        LATER, CAUSE_VENDOR       "unwell", "unreachable", "no_answer"

@@ -147,7 +147,8 @@ static struct answer list_answer(const struct http_response *res, json_object **
     if (res->status != 200)
         return unwell(res);
     if (failed)
-        return quoted(LATER, CAUSE_VENDOR, "garbled", "LibCal answers an error instead of a list", res->status, words, len);
+        return quoted(LATER, CAUSE_VENDOR, "garbled", "LibCal answers an error instead of a list", res->status, words,
+                      len);
     if (!json_object_is_type(body, json_type_array))
         return answer_make(LATER, CAUSE_VENDOR, "garbled", "LibCal answers HTTP 200, but no %s", body ? "list" : "JSON");
     *ret_list = body;
@@ -476,7 +477,7 @@ struct answer libcal_form_answer(const struct http_response *res, const char *qu
             read_question(json_get(fields, question), ret);
         }
     }
-    return answer_make(DONE, CAUSE_WORK, "form", "%s", ret->found ? "the form has the question" : "the form lacks the question");
+    return answer_make(DONE, CAUSE_WORK, "form", "the form %s the question", ret->found ? "has" : "lacks");
 }
 
 void libcal_question_request(struct http_request *req, const char *token, const char *question)
@@ -497,5 +498,5 @@ struct answer libcal_question_answer(const struct http_response *res, const char
     for (size_t i = 0; i < reading_count(list) && !ret->found; i++)
         if (question_number(question) && reading_int(reading_at(list, i), "id") == question_number(question))
             read_question(reading_at(list, i), ret);
-    return answer_make(DONE, CAUSE_WORK, "question", "%s", ret->found ? "the question exists" : "there is no such question");
+    return answer_make(DONE, CAUSE_WORK, "question", "the question %s", ret->found ? "exists" : "does not exist");
 }

@@ -47,8 +47,8 @@ struct libcal_token {
 void libcal_token_request(struct http_request *req, const char *client_id, const char *client_secret);
 
 /*
- * DONE "token". LATER, CAUSE_CREDENTIALS "login_refused": 401, 403, or an error in JSON with 200 or 4xx, but for the two
- * that say the server is at fault. LATER, CAUSE_VENDOR "garbled": 200 without a token that could be sent back.
+ * DONE "token". LATER, CAUSE_CREDENTIALS "login_refused": 401, 403, or an error in JSON with 200 or 4xx, but for
+ * the two that say the server is at fault. LATER, CAUSE_VENDOR "garbled": 200 without a token that could be sent back.
  */
 struct answer libcal_token_answer(const struct http_response *res, struct libcal_token *ret);
 
@@ -67,7 +67,7 @@ struct libcal_row {
     char first_name[129], last_name[129]; /* cut when longer */
     char email[129];           /* lower case; cut when longer, so that it equals nobody's rather than being absent */
     char account[129];         /* the patron's log-in, often the e-mail; "" when longer */
-    char answer[LIBCAL_ID_SIZE]; /* to the form's question: text, number or the first non-empty choice; trimmed, as typed */
+    char answer[LIBCAL_ID_SIZE]; /* to the form's question: text, number or first non-empty choice; trimmed, as typed */
     bool answer_too_long;      /* it did not fit, and `answer` is "" */
     enum libcal_check_in check_in;
     bool cancelled;            /* has a time of cancellation, whatever the status says */
@@ -91,8 +91,8 @@ struct libcal_rows {
 void libcal_rows_free(struct libcal_rows *rows);
 
 /*
- * A page (from 1) of the bookings at a location from today, LibCal's day, to days_ahead days later, cancelled and denied
- * ones included. No date is sent: today is then always LibCal's own. Read pages until one brings no row that is new.
+ * A page (from 1) of the bookings at a location from today, LibCal's day, to days_ahead days later, cancelled and
+ * denied ones included. No date is sent: today is then always LibCal's own. Read pages until one brings nothing new.
  */
 void libcal_bookings_request(struct http_request *req, const char *token, int64_t lid, int days_ahead, int page);
 
@@ -100,7 +100,7 @@ void libcal_bookings_request(struct http_request *req, const char *token, int64_
 void libcal_by_id_request(struct http_request *req, const char *token, const char *const *book_ids, size_t count);
 
 /*
- * Either of the two. question: the form's field, "q12505", or NULL. DONE "rows" with rows and bad rows, in LibCal's order.
+ * Either of the two. question: the form's field, "q12505", or NULL. DONE "rows": rows and bad rows, in LibCal's order.
  * Out of memory is LATER, CAUSE_WORK "no_memory".
  */
 struct answer libcal_rows_answer(const struct http_response *res, const char *question, struct libcal_rows *ret);
@@ -117,8 +117,8 @@ enum libcal_status {
 
 /*
  * The whole text decides, in upper or lower case, never a part of it: "Mediated Approved (Payment Pending)" waits.
- * live: the library's list (LIBCAL_STATUSES) of what opens the door, which wins; live_count 0: "Confirmed" and "Mediated
- * Approved".
+ * live: the library's list (LIBCAL_STATUSES) of what opens the door, which wins; live_count 0: "Confirmed" and
+ * "Mediated Approved".
  */
 enum libcal_status libcal_status_of(const char *status, const char *const *live, size_t live_count);
 
@@ -146,8 +146,9 @@ struct libcal_locations {
     struct libcal_location at[LIBCAL_LOCATIONS_MAX];
 };
 
+/* DONE "listed". */
 void libcal_locations_request(struct http_request *req, const char *token);
-struct answer libcal_locations_answer(const struct http_response *res, struct libcal_locations *ret); /* DONE "listed" */
+struct answer libcal_locations_answer(const struct http_response *res, struct libcal_locations *ret);
 
 struct libcal_question {
     bool found;

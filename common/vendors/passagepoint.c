@@ -58,6 +58,16 @@ static struct answer refused(const struct http_response *res, json_object *body,
         : quoted(LATER, CAUSE_VENDOR, "refused", "PassagePoint refuses to say", res->status, words, len, call);
 }
 
+/* A page of the server or of a proxy, or nothing: the gate's program has not spoken, so it has refused nobody. */
+static bool others_speak(const struct http_response *res, json_object *body)
+{
+    switch (res->status) {
+    case 407: case 408: case 421: case 425: return true;
+    case 404: case 405: return !body;
+    default: return res->status >= 400 && res->status < 500 && reading_is_markup(res);
+    }
+}
+
 /* What the status alone decides. False: it is a 2xx, and the body must be read. */
 static bool status_decides(const struct http_response *res, json_object *body, const struct call *call,
                            struct answer *ret)
@@ -75,10 +85,9 @@ static bool status_decides(const struct http_response *res, json_object *body, c
     } else if (status == 403) {
         *ret = answer_make(LATER, CAUSE_VENDOR, "forbidden",
                            "the account may not do this at PassagePoint (HTTP 403): look at its rights there");
-    } else if (status == 407 || status == 408 || status == 421 || status == 425 ||
-               (status >= 400 && status < 500 && reading_is_markup(res)) || ((status == 404 || status == 405) && !body)) {
+    } else if (others_speak(res, body)) {
         *ret = answer_make(LATER, CAUSE_VENDOR, "refused",
-                           "the server or a proxy answers for PassagePoint (HTTP %d): is PASSAGEPOINT_URL right?", status);
+                           "a server or proxy answers for PassagePoint (HTTP %d): is PASSAGEPOINT_URL right?", status);
     } else if (status >= 400 && status < 500) {
         *ret = refused(res, body, call);
     } else if (status >= 300 && status < 400) {
@@ -91,8 +100,9 @@ static bool status_decides(const struct http_response *res, json_object *body, c
             code = "server_error";
             unknown = call->on_500 == PP_500_UNKNOWN;
         }
-        *ret = answer_make(call->changes && unknown ? UNKNOWN : LATER, CAUSE_VENDOR, code, "PassagePoint failed (HTTP %d)%s",
-                           status, call->changes && unknown ? ": nobody knows whether it was done" : "");
+        unknown = unknown && call->changes;
+        *ret = answer_make(unknown ? UNKNOWN : LATER, CAUSE_VENDOR, code, "PassagePoint failed (HTTP %d)%s", status,
+                           unknown ? ": nobody knows whether it was done" : "");
     }
     if (ret->verdict == LATER)
         *ret = reading_wait(*ret, res, -1);
@@ -163,7 +173,8 @@ static struct answer made_answer(const struct http_response *res, json_object *b
     if (!ids.readable)
         return answer_make(UNKNOWN, CAUSE_VENDOR, "no_id", "PassagePoint answers HTTP %d without an id", res->status);
     if (ids.distinct > 1)
-        return answer_make(UNKNOWN, CAUSE_VENDOR, "several_ids", "PassagePoint answers several ids (HTTP %d)", res->status);
+        return answer_make(UNKNOWN, CAUSE_VENDOR, "several_ids", "PassagePoint answers several ids (HTTP %d)",
+                           res->status);
     memcpy(ret_id, ids.first, sizeof ids.first);
     return answer_make(DONE, CAUSE_WORK, code, "%s", code);
 }
@@ -238,7 +249,8 @@ struct answer passagepoint_create_visitor_answer(const struct http_response *res
     bool says_exists = memmem(res->body, res->body_len, exists, sizeof exists - 1);
     if (says_exists && res->status != 401 &&
         (res->status >= 400 || (res->status / 100 == 2 && reading_error(body, NULL, NULL))))
-        return answer_make(AGAIN, CAUSE_WORK, "exists", "PassagePoint has a visitor with this card (HTTP %d)", res->status);
+        return answer_make(AGAIN, CAUSE_WORK, "exists", "PassagePoint has a visitor with this card (HTTP %d)",
+                           res->status);
     if (status_decides(res, body, &call, &a))
         return a;
     return made_answer(res, body, &call, "created", ret_visitor_id);
@@ -259,7 +271,9 @@ static bool says_not_found(const struct http_response *res, json_object *body)
 
     if (res->status == 404)
         return true;
-    if (res->status == 401 || res->status == 403 || res->status == 429 || !reading_says(res->body, res->body_len, phrases))
+    if (res->status == 401 || res->status == 403 || res->status == 429)
+        return false;
+    if (!reading_says(res->body, res->body_len, phrases))
         return false;
     if (res->status / 100 == 2)
         return reading_error(body, NULL, NULL);

@@ -5,15 +5,15 @@
  * leave open is decided here so that nothing is made twice and nobody's case is lost.
  * Token      opaque, travels in the header `token`; refused, it is fetched again by a log-in.
  * Ids        decimal digits, kept as text (15 digits today).
- * Privacy    the request that makes a visitor carries a person's data in its URL: never log it. Reasons quote the gate's
- *            words with everything masked that may be a person's (see reading_words).
+ * Privacy    the request that makes a visitor carries a person's data in its URL: never log it. Reasons quote the
+ *            gate's words with everything masked that may be a person's (see reading_words).
  *
  * Every answer (for a call that changes nothing, REJECTED "refused" and UNKNOWN are LATER, CAUSE_VENDOR instead):
  *   401                                  LATER, CAUSE_TOKEN   "token_refused"
  *   429                                  LATER, CAUSE_RATE    "rate"
  *   403                                  LATER, CAUSE_VENDOR  "forbidden"      the account may not do this
  *   404 and 405 in no JSON, 407, 408, 421, 425, any 4xx as an HTML page
- *                                        LATER, CAUSE_VENDOR  "refused"        not the gate's own refusal but its server's
+ *                                        LATER, CAUSE_VENDOR  "refused"        its server or a proxy speaks
  *   any other 4xx, or 200 with `error`   REJECTED             "refused"        the gate's own words
  *   503, 501                             LATER, CAUSE_VENDOR  "unwell"
  *   3xx                                  LATER, CAUSE_VENDOR  "redirected"

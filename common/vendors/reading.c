@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { SAYS_MAX = 8192, WORD_MAX = 28, DIGITS_MAX = 3 };
+enum { SAYS_MAX = 8192, WORD_MAX = 28, DIGITS_MAX = 3, NAME_INSIDE_MIN = 4 };
 
 json_object *reading_json(const struct http_response *res)
 {
@@ -43,7 +43,7 @@ static size_t blank_first(const unsigned char *c, size_t len)
     if (len >= 2 && c[0] == 0xC2 && c[1] >= 0x80 && c[1] <= 0xA0) /* C1 controls, no-break space */
         return 2;
     if (len >= 3) {
-        bool general = c[0] == 0xE2 && c[1] == 0x80 && ((c[2] >= 0x80 && c[2] <= 0x8F) || (c[2] >= 0xA8 && c[2] <= 0xAF));
+        bool general = c[0] == 0xE2 && c[1] == 0x80 && c[2] >= 0x80 && c[2] <= 0xAF && (c[2] <= 0x8F || c[2] >= 0xA8);
         bool joiner = c[0] == 0xE2 && c[1] == 0x81 && c[2] == 0xA0;
         bool wide = c[0] == 0xE3 && c[1] == 0x80 && c[2] == 0x80;
         bool mark = c[0] == 0xEF && c[1] == 0xBB && c[2] == 0xBF;
@@ -206,17 +206,25 @@ static bool ends_word(char c)
     return is_blank(c) || strchr("\"'`<>()[]{},;:", c);
 }
 
-/* Whether a word is one of the words in these names. One-letter words are everywhere and tell nothing. */
+static bool contains(const char *word, size_t len, const char *part, size_t part_len)
+{
+    for (size_t i = 0; i + part_len <= len; i++)
+        if (!strncasecmp(word + i, part, part_len))
+            return true;
+    return false;
+}
+
+/* Whether a word holds one of these names, or is it where the name is so short that many words hold it. */
 static bool is_name(const char *word, size_t len, const char *const *names, size_t name_count)
 {
     while (len && strchr(".!?", word[len - 1]))
         len--;
-    for (size_t i = 0; len > 1 && i < name_count; i++)
+    for (size_t i = 0; i < name_count; i++)
         for (const char *at = names[i]; at && *at;) {
             size_t n = 0;
             while (at[n] && !ends_word(at[n]))
                 n++;
-            if (n == len && !strncasecmp(at, word, n))
+            if (n >= NAME_INSIDE_MIN ? contains(word, len, at, n) : n > 1 && n == len && !strncasecmp(at, word, n))
                 return true;
             at += n ? n : 1;
         }
@@ -231,7 +239,7 @@ static bool is_private(const char *word, size_t len)
         return true;
     for (size_t i = 0; i < len; i++) {
         digits = isdigit((unsigned char)word[i]) ? digits + 1 : 0;
-        if (digits > DIGITS_MAX || (unsigned char)word[i] > '~' || strchr("@=%&/\\", word[i]))
+        if (digits > DIGITS_MAX || (unsigned char)word[i] > '~' || (len > 1 && strchr("@=%&/\\", word[i])))
             return true;
     }
     return false;

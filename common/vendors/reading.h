@@ -47,8 +47,9 @@ bool reading_error(json_object *body, const char **ret_words, size_t *ret_len);
 
 /*
  * A vendor's words, fit for a reason: one line, ASCII, no longer than the buffer. Every word that may be somebody's
- * data or a secret becomes `…`: with four digits in a row, any of @ = % & / \, a byte beyond ASCII, 28 bytes or more, or
- * equal to a word of `names` (names[0 .. name_count), e.g. the person's; upper or lower case).
+ * data or a secret becomes `…`: one with four digits in a row, with any of @ = % & / \ beside something else, with a
+ * byte beyond ASCII, of 28 bytes or more, or that holds a word of names[0 .. name_count), the person's, in upper or
+ * lower case (a name of two or three letters must be the whole word).
  */
 void reading_words(char ret[READING_WORDS_SIZE], const char *words, size_t len, const char *const *names,
                    size_t name_count);

@@ -110,7 +110,7 @@ BEGIN
                        CASE WHEN NEW.prereg_id IS NOT NULL THEN '; pre-registration ' || NEW.prereg_id END,
                        CASE WHEN NEW.answer = 'unknown' THEN '; nobody knows whether it was made: look for it' END,
                        CASE WHEN NEW.maybe_made AND NEW.prereg_id IS NOT NULL THEN '; there may be a second one' END)
-            WHEN 'maybe_twice' THEN 'an earlier try may have made a second pre-registration: look for it beside ' || NEW.prereg_id
+            WHEN 'maybe_twice' THEN concat('an earlier try may have made a second pre-registration: look for it beside ', NEW.prereg_id)
             WHEN 'unknown' THEN 'nobody knows whether the pre-registration was made: look at the gate, then say made or not made'
             ELSE coalesce(NEW.reason, NEW.answer) END,
             NEW.starts_at);
@@ -121,7 +121,11 @@ CREATE TRIGGER appts_desk_insert AFTER INSERT ON appts FOR EACH ROW
     WHEN (NEW.desk_kind IS NOT NULL) EXECUTE FUNCTION appts_desk();
 CREATE TRIGGER appts_desk_update AFTER UPDATE ON appts FOR EACH ROW
     WHEN (OLD.desk_kind IS DISTINCT FROM NEW.desk_kind
-          OR (NEW.desk_kind IS NOT NULL AND OLD.reason IS DISTINCT FROM NEW.reason))
+          -- whatever its text or its place in the list is made of; nothing else, so that what a person closed stays closed
+          OR (NEW.desk_kind IS NOT NULL
+              AND (OLD.reason, OLD.unwanted_reason, OLD.prereg_id, OLD.answer, OLD.maybe_made, OLD.starts_at)
+                  IS DISTINCT FROM
+                  (NEW.reason, NEW.unwanted_reason, NEW.prereg_id, NEW.answer, NEW.maybe_made, NEW.starts_at)))
     EXECUTE FUNCTION appts_desk();
 
 -- Verb: a person looked at the gate and found the pre-registration of a window whose outcome nobody knew.
@@ -129,7 +133,7 @@ CREATE FUNCTION appt_made(id uuid, prereg text, who text) RETURNS boolean LANGUA
     WITH said AS (
         UPDATE appts SET answer = 'made', prereg_id = prereg, maybe_made = false, answered_at = clock_timestamp(),
                          reason = 'found at the gate by ' || who
-         WHERE appt_id = id AND prereg_id IS NULL RETURNING appt_id),
+         WHERE appt_id = id AND prereg_id IS NULL AND prereg <> '' RETURNING appt_id),
     noted AS (
         INSERT INTO attempts (stage, subject, work_id, call, verdict, code, reason)
         SELECT 'desk', appt_id::text, appt_id::text, 'made', 'done', 'made', 'by ' || who FROM said)
@@ -174,9 +178,10 @@ CREATE TABLE taken_over (
 -- Deletes what is past: windows, their bookings, people without any, closed desk rows, history.
 CREATE FUNCTION purge(keep_days integer) RETURNS TABLE (what text, deleted bigint) LANGUAGE plpgsql AS $$
 DECLARE
-    before timestamptz := now() - make_interval(days => keep_days);
-    part   text;
-    n      bigint;
+    before  timestamptz := now() - make_interval(days => keep_days);
+    part    text;
+    n       bigint;
+    dropped bigint;
 BEGIN
     UPDATE desk d SET closed_at = clock_timestamp(), closed_by = 'shelfwire', note = 'the visit is over'
      WHERE closed_at IS NULL AND EXISTS (SELECT FROM appts a WHERE a.appt_id::text = d.subject AND a.ends_at < now());
@@ -189,11 +194,13 @@ BEGIN
     GET DIAGNOSTICS n = ROW_COUNT; RETURN QUERY SELECT 'asked_ids', n;
     DELETE FROM users u WHERE coalesce(checked_at, visitor_at, '-infinity') < before
        AND NOT EXISTS (SELECT FROM asked_ids i WHERE i.primary_id = u.primary_id)
-       AND NOT EXISTS (SELECT FROM appts a WHERE a.primary_id = u.primary_id OR a.asked_id = u.primary_id);
+       AND NOT EXISTS (SELECT FROM appts a WHERE a.primary_id = u.primary_id)
+       AND NOT EXISTS (SELECT FROM appts a WHERE a.asked_id = u.primary_id);
     GET DIAGNOSTICS n = ROW_COUNT; RETURN QUERY SELECT 'users', n;
-    DELETE FROM desk WHERE coalesce(closed_at, visit_at, opened_at) < before;
+    DELETE FROM desk WHERE coalesce(closed_at, visit_at) < before; -- open and without a visit: somebody must still see it
     GET DIAGNOSTICS n = ROW_COUNT; RETURN QUERY SELECT 'desk', n;
-    DELETE FROM intents WHERE changed_at < before AND state = 'finished';
+    DELETE FROM intents i WHERE changed_at < before
+       AND (state IN ('finished', 'released') OR NOT EXISTS (SELECT FROM appts a WHERE a.appt_id::text = i.work_id));
     GET DIAGNOSTICS n = ROW_COUNT; RETURN QUERY SELECT 'intents', n;
     DELETE FROM taken_over WHERE taken_at < before;
     GET DIAGNOSTICS n = ROW_COUNT; RETURN QUERY SELECT 'taken_over', n;
@@ -201,9 +208,10 @@ BEGIN
     GET DIAGNOSTICS n = ROW_COUNT;
     FOR part IN SELECT c.relname FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid
                  WHERE inhparent = 'attempts'::regclass AND c.relname ~ '^attempts_\d{4}_\d\d$'
-                   AND to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month' <= before LOOP
+                   AND (to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month') AT TIME ZONE 'UTC' <= before LOOP
+        EXECUTE format('SELECT count(*) FROM %I', part) INTO dropped;
         EXECUTE format('DROP TABLE %I', part);
-        n := n + 1;
+        n := n + dropped;
     END LOOP;
     RETURN QUERY SELECT 'attempts', n;
     PERFORM attempts_make_partitions();

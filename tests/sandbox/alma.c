@@ -318,15 +318,17 @@ static void implied_print(int64_t n, struct text *out)
     const char *value = member_text(group, "value"), *desc = member_text(group, "desc");
 
     text_fmt(out,
-        "{\"record_type\":{\"value\":\"PUBLIC\",\"desc\":\"Public\"},\"primary_id\":\"G%08d\",\"first_name\":\"Person\","
-        "\"middle_name\":\"\",\"last_name\":\"Number %d\",\"full_name\":\"Person Number %d\",\"pref_first_name\":\"\","
+        "{\"record_type\":{\"value\":\"PUBLIC\",\"desc\":\"Public\"},\"primary_id\":\"G%08d\","
+        "\"first_name\":\"Person\",\"middle_name\":\"\","
+        "\"last_name\":\"Number %d\",\"full_name\":\"Person Number %d\",\"pref_first_name\":\"\","
         "\"pref_last_name\":\"\",\"user_group\":{\"value\":\"%s\",\"desc\":\"%s\"},\"expiry_date\":\"2099-06-30Z\","
         "\"purge_date\":\"2099-12-31Z\",\"account_type\":{\"value\":\"EXTERNAL\",\"desc\":\"External\"},"
         "\"status\":{\"value\":\"ACTIVE\",\"desc\":\"Active\"},\"status_date\":\"2021-07-25Z\","
         "\"contact_info\":{\"address\":[],\"email\":[{\"email_address\":\"g%08d@example.edu\",\"preferred\":true,"
         "\"description\":null,\"email_type\":[],\"segment_type\":\"External\"}],\"phone\":[]},"
-        "\"user_identifier\":[{\"segment_type\":\"Internal\",\"value\":\"2282%010d\",\"id_type\":{\"value\":\"BARCODE\","
-        "\"desc\":\"Barcode\"},\"note\":null,\"status\":\"ACTIVE\"}],\"user_role\":[],\"user_block\":[],"
+        "\"user_identifier\":[{\"segment_type\":\"Internal\",\"value\":\"2282%010d\","
+        "\"id_type\":{\"value\":\"BARCODE\",\"desc\":\"Barcode\"},"
+        "\"note\":null,\"status\":\"ACTIVE\"}],\"user_role\":[],\"user_block\":[],"
         "\"user_note\":[],\"user_statistic\":[],\"proxy_for_user\":[]}",
         (int)n, (int)n, (int)n, value ? value : "", desc ? desc : "", (int)n, (int)n);
 }
@@ -354,7 +356,7 @@ static json_object *six_barcodes(json_object *of)
     const char *active = "22820000000000";
     size_t count = 0;
 
-    if (json_object_object_get_ex(of, "user_identifier", &had))
+    if (json_object_object_get_ex(of, "user_identifier", &had) && json_object_is_type(had, json_type_array))
         count = json_object_array_length(had);
     for (size_t i = 0; i < count; i++) {
         json_object *identifier = json_object_array_get_idx(had, i);

@@ -341,7 +341,7 @@ static bool set_kind(struct fault *f, struct text *ret_why)
         return true;
     if (json_object_is_type(effect, json_type_boolean))
         f->effect = json_object_get_boolean(effect) ? EFFECT_BEFORE : EFFECT_NONE;
-    else if (!strcmp(json_object_get_string(effect), "late") && f->kind && f->kind->apply == apply_stall)
+    else if (effect && !strcmp(json_object_get_string(effect), "late") && f->kind && f->kind->apply == apply_stall)
         f->effect = EFFECT_LATE;
     else {
         text_str(ret_why, "effect is true or false, or \"late\" with stall");

@@ -837,12 +837,51 @@ def test_reset(s):
     same(l.ids("lid=1234"), ["today"], "the clock's own day")
 
 
+def test_odd_input(s):
+    s.set(alma={"accept_all": True, "keys": None})
+    same(alma_get(s, "G00000001").status, 400, "no keys at all")
+    s.set(alma={"keys": {KEY: "1"}, "group": None})
+    same(alma_get(s, "G00000001").json()["user_group"], {"value": "", "desc": ""}, "no group at all")
+    s.admin("POST", "/alma/users", [None, 1, {"primary_id": "odd", "user_identifier": 7, "identifiers": [None, 1]}])
+    s.fault(vendor="alma", kind="six_barcodes")
+    same(len(alma_get(s, "odd").json()["user_identifier"]), 6, "identifiers that are no list")
+    same(s.call("POST", "/admin/faults", {"kind": "empty", "effect": None}).status, 400, "effect null")
+    same(s.call("POST", "/admin/faults", [None]).status, 400, "fault null")
+    for path in ("/libcal/generate", "/alma/generate", "/passagepoint/visitors", "/alma/users", "/vendor", "/reset"):
+        for body in ("[]", "3", "\"x\"", "{\"vendor\":null,\"count\":null}", "[[]]", "null", "{"):
+            check(s.call("POST", "/admin" + path, body).status in (200, 400), "%s %s" % (path, body))
+    s.admin("POST", "/libcal/bookings", [None, 3, [], {"lid": None}, {"lid": 1, "fromDate": "2026-13-45T99:99:99Z"}])
+    l, g = LibCal(s), Gate(s)
+    l.log_in()
+    g.log_in()
+    same(l.get("/1.1/space/bookings?lid=1").status, 200, "odd rows")
+    for path in ("/1.1/space/bookings?lid=%", "/1.1/space/bookings?&&=&lid", "/1.1/space/booking/%zz", "/1.1/space/form/x"):
+        check(l.get(path).status in (200, 400), path)
+    for path in ("/almaws/v1/users/%", "/almaws/v1/users/", "/almaws/v1/users/" + "x" * 5000):
+        check(alma_get(s, path[len("/almaws/v1/users/"):]).status == 400, path[:40])
+    for body in ("", "{", "{}", "[]", '{"startTime"', '{"a":"\\ud83d\\ude00\\u00e9\\n"}', '{"a":"\\', '{"a":"\\u12', "{,}",
+                 '{"a":1}x', '{"a":"' + "y\\n" * 3000 + '"}', "{" + '"a":1,' * 40 + '"b":2}'):
+        same(s.post("/pp/api/v2/visit/createPreReg", body, g.head()).status, 400, "a body like " + body[:20])
+    same(g.visitor("z" * 200, lastName="\u00e9" * 100).status, 200, "long names")
+
+
+def test_manual(s):
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "README.md")) as f:
+        manual = f.read()
+    for vendor, settings in s.admin("GET", "/settings").items():
+        for name in settings:
+            check(name in manual, "the manual page names the setting %s.%s" % (vendor, name))
+    for vendor, counts in s.admin("GET", "/counts").items():
+        for name in list(counts) + list(counts.get("calls", {})):
+            check("`%s`" % name in manual or name == "calls", "the manual page names %s of %s" % (name, vendor))
+
+
 def main():
     s = Sandbox(sys.argv[1])
     try:
         for test in (test_server, test_libcal_token, test_libcal_bookings, test_libcal_changes, test_alma, test_alma_many,
                      test_alma_thresholds, test_gate, test_effects, test_latency, test_fault_kinds, test_stalls,
-                     test_fault_scope, test_shapes, test_down, test_reset):
+                     test_fault_scope, test_shapes, test_down, test_reset, test_odd_input, test_manual):
             s.reset()
             try:
                 test(s)

@@ -9,9 +9,13 @@
 #include <cmocka.h>
 
 #define ID(type, status, value) "{\"value\":\"" value "\",\"id_type\":{\"value\":\"" type "\"},\"status\":\"" status "\"}"
+#define CARD(value) ID("BARCODE", "ACTIVE", value)
+#define OLD(value) ID("BARCODE", "INACTIVE", value)
+#define IDS(list) "\"user_identifier\":[" list "]"
 #define ERRORS(code) \
     "{\"errorsExist\":true,\"errorList\":{\"error\":[{\"errorCode\":\"" code "\"," \
-    "\"errorMessage\":\"User with identifier ogrouch was not found.\",\"trackingId\":\"E02-0101190932-VOBYO-AWAE1\"}]},\"result\":null}"
+    "\"errorMessage\":\"User with identifier ogrouch was not found.\"," \
+    "\"trackingId\":\"E02-0101190932-VOBYO-AWAE1\"}]},\"result\":null}"
 #define WRAPPED(error) "{\"web_service_result\":{\"errorsExist\":true,\"errorList\":{\"error\":" error "}}}"
 #define XML(code) \
     "<?xml version=\"1.0\"?>\n<web_service_result xmlns=\"http://com/exlibris/urm/general/xmlbeans\"><errorsExist>true" \
@@ -35,7 +39,8 @@ static const char ada[] =
     "{\"email_address\":\"ada@home.example\",\"preferred\":false},"
     "{\"email_address\":\" Ada@Example.EDU \",\"preferred\":true,\"description\":null},"
     "{\"email_address\":\"ADA@home.example\",\"preferred\":false},{\"email_address\":null},null],\"phone\":[]},"
-    "\"user_identifier\":[" ID("BARCODE", "INACTIVE", "22822000000001") "," ID("BARCODE", "ACTIVE", "22822000000019") ","
+    "\"user_identifier\":[" ID("BARCODE", "INACTIVE", "22822000000001") "," ID("BARCODE", "ACTIVE", "22822000000019")
+    ","
     ID("NETID", "ACTIVE", "areader") "],\"user_role\":[],\"user_block\":[],\"user_note\":[]}";
 
 static void test_the_whole_record(void **state)
@@ -69,33 +74,34 @@ static void test_records(void **state)
         bool blocked;
     } users[] = {
         {"six barcodes, the third active",
-         "\"user_identifier\":[" ID("BARCODE", "INACTIVE", "1") "," ID("BARCODE", "INACTIVE", "2") "," ID("BARCODE", "ACTIVE", "3")
-         "," ID("BARCODE", "INACTIVE", "4") "," ID("BARCODE", "INACTIVE", "5") "," ID("BARCODE", "INACTIVE", "6") "]",
-         "3", "", "", false},
-        {"two active: the first", "\"user_identifier\":[" ID("BARCODE", "ACTIVE", "7") "," ID("BARCODE", "ACTIVE", "8") "]", "7", "", "", false},
-        {"an active one without a value first", "\"user_identifier\":[" ID("BARCODE", "ACTIVE", "") "," ID("BARCODE", "ACTIVE", "8") "]",
-         "8", "", "", false},
-        {"only inactive ones", "\"user_identifier\":[" ID("BARCODE", "INACTIVE", "1") "]", "", "", "", false},
-        {"another type that begins alike", "\"user_identifier\":[" ID("BARCODE_OLD", "ACTIVE", "1") "]", "", "", "", false},
+         IDS(OLD("1") "," OLD("2") "," CARD("3") "," OLD("4") "," OLD("5") "," OLD("6")), "3", "", "", false},
+        {"two active: the first", IDS(CARD("7") "," CARD("8")), "7", "", "", false},
+        {"an active one without a value first", IDS(CARD("") "," CARD("8")), "8", "", "", false},
+        {"only inactive ones", IDS(OLD("1")), "", "", "", false},
+        {"another type that begins alike", IDS(ID("BARCODE_OLD", "ACTIVE", "1")), "", "", "", false},
         {"no identifiers", "\"user_identifier\":[]", "", "", "", false},
         {"identifiers null", "\"user_identifier\":null", "", "", "", false},
         {"one identifier without brackets", "\"user_identifier\":" ID("BARCODE", "ACTIVE", "9"), "9", "", "", false},
         {"a barcode as a number",
          "\"user_identifier\":[{\"value\":22822000000019,\"id_type\":{\"value\":\"BARCODE\"},\"status\":\"ACTIVE\"}]",
          "22822000000019", "", "", false},
-        {"identifiers of odd shapes", "\"user_identifier\":[1,null,\"x\",[],{\"id_type\":7}," ID("BARCODE", "ACTIVE", "5") "]", "5", "", "", false},
+        {"identifiers of odd shapes", IDS("1,null,\"x\",[],{\"id_type\":7}," CARD("5")), "5", "", "", false},
         {"a preferred name wins", "\"first_name\":\"Augusta\",\"pref_first_name\":\"Ada\"", "", "Ada", "", false},
-        {"a blank preferred name does not", "\"first_name\":\"Augusta\",\"pref_first_name\":\" \"", "", "Augusta", "", false},
+        {"a blank preferred name does not", "\"first_name\":\"Augusta\",\"pref_first_name\":\" \"", "", "Augusta", "",
+         false},
         {"a name with a tab and a zero byte", "\"first_name\":\"A\\tb\\u0000c\"", "", "A b c", "", false},
         {"a name too long is cut between characters",
-         "\"first_name\":\"" A64 A8 A8 A8 A8 A8 A8 A8 "aaaaaaa" "\xc3\xa9" "\"", "", A64 A8 A8 A8 A8 A8 A8 A8 "aaaaaaa", "", false},
+         "\"first_name\":\"" A64 A8 A8 A8 A8 A8 A8 A8 "aaaaaaa" "\xc3\xa9" "\"", "", A64 A8 A8 A8 A8 A8 A8 A8
+         "aaaaaaa", "", false},
         {"never expires", "\"expiry_date\":null", "", "", "", false},
         {"a leap day", "\"expiry_date\":\"2028-02-29Z\"", "", "", "2028-02-29", false},
         {"a date without Z", "\"expiry_date\":\"2027-06-30\"", "", "", "2027-06-30", false},
-        {"an active block", "\"user_block\":[{\"block_status\":\"INACTIVE\"},{\"block_status\":\"ACTIVE\"}]", "", "", "", true},
+        {"an active block", "\"user_block\":[{\"block_status\":\"INACTIVE\"},{\"block_status\":\"ACTIVE\"}]", "", "",
+         "", true},
         {"a block lifted", "\"user_block\":[{\"block_status\":\"INACTIVE\"}]", "", "", "", false},
         {"a block that says nothing", "\"user_block\":[{\"block_description\":{\"value\":\"X\"}}]", "", "", "", true},
-        {"a block with its status as a code", "\"user_block\":{\"block_status\":{\"value\":\"ACTIVE\"}}", "", "", "", true},
+        {"a block with its status as a code", "\"user_block\":{\"block_status\":{\"value\":\"ACTIVE\"}}", "", "", "",
+         true},
         {"no block but null", "\"user_block\":[null]", "", "", "", false},
     };
     (void)state;
@@ -110,7 +116,8 @@ static void test_records(void **state)
         if (a.verdict != DONE || strcmp(user.primary_id, "jdoe") || strcmp(user.barcode, users[i].barcode) ||
             strcmp(user.first_name, users[i].first_name) || strcmp(user.expiry_date, users[i].expiry_date) ||
             user.blocked != users[i].blocked)
-            fail_msg("%s: %s (%s), barcode %s, name %s, expires %s, blocked %d", users[i].when, verdict_name(a.verdict), a.reason,
+            fail_msg("%s: %s (%s), barcode %s, name %s, expires %s, blocked %d", users[i].when,
+            verdict_name(a.verdict), a.reason,
                      user.barcode, user.first_name, user.expiry_date, user.blocked);
     }
 }
@@ -127,23 +134,35 @@ static void test_answers(void **state)
         int64_t wait_ms;
     } answers[] = {
         {"no such user", 400, "application/json", ERRORS("401861"), REJECTED, CAUSE_WORK, "not_found", -1},
-        {"no such user of this type", 400, "application/json", ERRORS("401890"), REJECTED, CAUSE_WORK, "not_found", -1},
+        {"no such user of this type", 400, "application/json", ERRORS("401890"), REJECTED, CAUSE_WORK, "not_found",
+         -1},
         {"no such source id", 400, "application/json", ERRORS("4019990"), REJECTED, CAUSE_WORK, "not_found", -1},
         {"no such linking id", 400, "application/json", ERRORS("4019998"), REJECTED, CAUSE_WORK, "not_found", -1},
-        {"the code as a number", 400, "application/json", "{\"errorList\":{\"error\":[{\"errorCode\":401861}]}}", REJECTED, CAUSE_WORK, "not_found", -1},
-        {"wrapped, one error without brackets", 400, "application/json", WRAPPED("{\"errorCode\":\"401861\"}"), REJECTED, CAUSE_WORK, "not_found", -1},
-        {"wrapped, in a list", 400, "application/json", WRAPPED("[{\"errorCode\":\"401861\"}]"), REJECTED, CAUSE_WORK, "not_found", -1},
+        {"the code as a number", 400, "application/json", "{\"errorList\":{\"error\":[{\"errorCode\":401861}]}}",
+         REJECTED, CAUSE_WORK, "not_found", -1},
+        {"wrapped, one error without brackets", 400, "application/json", WRAPPED("{\"errorCode\":\"401861\"}"),
+         REJECTED, CAUSE_WORK, "not_found", -1},
+        {"wrapped, in a list", 400, "application/json", WRAPPED("[{\"errorCode\":\"401861\"}]"), REJECTED, CAUSE_WORK,
+         "not_found", -1},
         {"no such user, in XML", 400, "application/xml", XML("401861"), REJECTED, CAUSE_WORK, "not_found", -1},
-        {"no such user, but with 200", 200, "application/json", ERRORS("401861"), REJECTED, CAUSE_WORK, "not_found", -1},
-        {"not found, says a server that failed", 500, "application/json", ERRORS("401861"), LATER, CAUSE_VENDOR, "unwell", -1},
-        {"key refused, in XML despite Accept", 400, "application/json", XML("UNAUTHORIZED"), LATER, CAUSE_CREDENTIALS, "key_refused", -1},
-        {"key refused, prefixed XML", 403, "text/xml", "<e:error><e:errorCode>UNAUTHORIZED</e:errorCode></e:error>", LATER, CAUSE_CREDENTIALS, "key_refused", -1},
-        {"key refused, JSON", 400, "application/json", ERRORS("UNAUTHORIZED"), LATER, CAUSE_CREDENTIALS, "key_refused", -1},
+        {"no such user, but with 200", 200, "application/json", ERRORS("401861"), REJECTED, CAUSE_WORK, "not_found",
+         -1},
+        {"not found, says a server that failed", 500, "application/json", ERRORS("401861"), LATER, CAUSE_VENDOR,
+         "unwell", -1},
+        {"key refused, in XML despite Accept", 400, "application/json", XML("UNAUTHORIZED"), LATER, CAUSE_CREDENTIALS,
+         "key_refused", -1},
+        {"key refused, prefixed XML", 403, "text/xml", "<e:error><e:errorCode>UNAUTHORIZED</e:errorCode></e:error>",
+         LATER, CAUSE_CREDENTIALS, "key_refused", -1},
+        {"key refused, JSON", 400, "application/json", ERRORS("UNAUTHORIZED"), LATER, CAUSE_CREDENTIALS,
+         "key_refused", -1},
         {"forbidden", 403, "application/json", ERRORS("FORBIDDEN"), LATER, CAUSE_CREDENTIALS, "key_refused", -1},
         {"401 without a body", 401, "", "", LATER, CAUSE_CREDENTIALS, "key_refused", -1},
-        {"a firewall's 403 for one id", 403, "text/html", "<html><title>Request Rejected</title></html>", LATER, CAUSE_VENDOR, "refused", -1},
-        {"403 for one request", 403, "application/json", ERRORS("INVALID_REQUEST"), LATER, CAUSE_VENDOR, "refused", -1},
-        {"request too large", 403, "application/json", ERRORS("REQUEST_TOO_LARGE"), LATER, CAUSE_VENDOR, "refused", -1},
+        {"a firewall's 403 for one id", 403, "text/html", "<html><title>Request Rejected</title></html>", LATER,
+         CAUSE_VENDOR, "refused", -1},
+        {"403 for one request", 403, "application/json", ERRORS("INVALID_REQUEST"), LATER, CAUSE_VENDOR, "refused",
+         -1},
+        {"request too large", 403, "application/json", ERRORS("REQUEST_TOO_LARGE"), LATER, CAUSE_VENDOR, "refused",
+         -1},
         {"too fast", 429, "application/json", ERRORS("PER_SECOND_THRESHOLD"), LATER, CAUSE_RATE, "rate", 1000},
         {"too fast, in XML", 429, "application/xml", XML("PER_SECOND_THRESHOLD"), LATER, CAUSE_RATE, "rate", 1000},
         {"the day's calls used up", 429, "application/json", ERRORS("DAILY_THRESHOLD"), LATER, CAUSE_DAY, "day", -1},
@@ -151,30 +170,43 @@ static void test_answers(void **state)
         {"429 with another code", 429, "application/json", ERRORS("GENERAL_ERROR"), LATER, CAUSE_RATE, "rate", 1000},
         {"general error", 400, "application/json", ERRORS("60101"), LATER, CAUSE_VENDOR, "unwell", -1},
         {"general error, another", 400, "application/json", ERRORS("402119"), LATER, CAUSE_VENDOR, "unwell", -1},
-        {"general error as an object", 500, "application/json", WRAPPED("{\"errorCode\":\"GENERAL_ERROR\"}"), LATER, CAUSE_VENDOR, "unwell", -1},
-        {"general error with 400", 400, "application/json", ERRORS("GENERAL_ERROR"), LATER, CAUSE_VENDOR, "unwell", -1},
+        {"general error as an object", 500, "application/json", WRAPPED("{\"errorCode\":\"GENERAL_ERROR\"}"), LATER,
+         CAUSE_VENDOR, "unwell", -1},
+        {"general error with 400", 400, "application/json", ERRORS("GENERAL_ERROR"), LATER, CAUSE_VENDOR, "unwell",
+         -1},
         {"routing error", 503, "application/json", ERRORS("ROUTING_ERROR"), LATER, CAUSE_VENDOR, "unwell", -1},
         {"503 page", 503, "text/html", "<html>Service Unavailable</html>", LATER, CAUSE_VENDOR, "unwell", -1},
         {"502 empty", 502, "", "", LATER, CAUSE_VENDOR, "unwell", -1},
         {"a code nobody knows", 400, "application/json", ERRORS("499999"), LATER, CAUSE_VENDOR, "refused", -1},
         {"404", 404, "text/html", "<html>", LATER, CAUSE_VENDOR, "refused", -1},
         {"a redirect", 302, "text/html", "", LATER, CAUSE_VENDOR, "redirected", -1},
-        {"200 with XML", 200, "application/xml", "<user><primary_id>jdoe</primary_id></user>", LATER, CAUSE_VENDOR, "garbled", -1},
+        {"200 with XML", 200, "application/xml", "<user><primary_id>jdoe</primary_id></user>", LATER, CAUSE_VENDOR,
+         "garbled", -1},
         {"200 empty", 200, "application/json", "", LATER, CAUSE_VENDOR, "garbled", -1},
         {"200 cut short", 200, "application/json", "{\"primary_id\":\"jd", LATER, CAUSE_VENDOR, "garbled", -1},
-        {"200 without primary_id", 200, "application/json", "{\"first_name\":\"Ada\"}", LATER, CAUSE_VENDOR, "garbled", -1},
-        {"200 with a list of users", 200, "application/json", "{\"user\":[{\"primary_id\":\"jdoe\"}],\"total_record_count\":1}", LATER, CAUSE_VENDOR, "garbled", -1},
+        {"200 without primary_id", 200, "application/json", "{\"first_name\":\"Ada\"}", LATER, CAUSE_VENDOR,
+         "garbled", -1},
+        {"200 with a list of users", 200, "application/json",
+         "{\"user\":[{\"primary_id\":\"jdoe\"}],\"total_record_count\":1}", LATER, CAUSE_VENDOR, "garbled", -1},
         {"200 with an array", 200, "application/json", "[]", LATER, CAUSE_VENDOR, "garbled", -1},
-        {"200 that is an error of no kind", 200, "application/json", "{\"errorsExist\":true}", LATER, CAUSE_VENDOR, "garbled", -1},
-        {"an expiry nobody can read", 200, "application/json", "{\"primary_id\":\"jdoe\",\"expiry_date\":\"30/06/2027\"}", LATER, CAUSE_VENDOR, "garbled", -1},
-        {"an expiry on no day", 200, "application/json", "{\"primary_id\":\"jdoe\",\"expiry_date\":\"2027-02-29Z\"}", LATER, CAUSE_VENDOR, "garbled", -1},
-        {"a primary id that does not fit", 200, "application/json", "{\"primary_id\":\"" A64 "a\"}", REJECTED, CAUSE_WORK, "id_too_long", -1},
-        {"one that just fits", 200, "application/json", "{\"primary_id\":\"" A64 "\"}", DONE, CAUSE_WORK, "found", -1},
-        {"a primary id beyond ASCII", 200, "application/json", "{\"primary_id\":\"j\xc3\xb6\"}", REJECTED, CAUSE_WORK, "id_not_ascii", -1},
+        {"200 that is an error of no kind", 200, "application/json", "{\"errorsExist\":true}", LATER, CAUSE_VENDOR,
+         "garbled", -1},
+        {"an expiry nobody can read", 200, "application/json",
+         "{\"primary_id\":\"jdoe\",\"expiry_date\":\"30/06/2027\"}", LATER, CAUSE_VENDOR, "garbled", -1},
+        {"an expiry on no day", 200, "application/json", "{\"primary_id\":\"jdoe\",\"expiry_date\":\"2027-02-29Z\"}",
+         LATER, CAUSE_VENDOR, "garbled", -1},
+        {"a primary id that does not fit", 200, "application/json", "{\"primary_id\":\"" A64 "a\"}", REJECTED,
+         CAUSE_WORK, "id_too_long", -1},
+        {"one that just fits", 200, "application/json", "{\"primary_id\":\"" A64 "\"}", DONE, CAUSE_WORK, "found",
+         -1},
+        {"a primary id beyond ASCII", 200, "application/json", "{\"primary_id\":\"j\xc3\xb6\"}", REJECTED, CAUSE_WORK,
+         "id_not_ascii", -1},
         {"an active barcode that does not fit", 200, "application/json",
-         "{\"primary_id\":\"jdoe\",\"user_identifier\":[" ID("BARCODE", "ACTIVE", A64 "a") "]}", REJECTED, CAUSE_WORK, "id_too_long", -1},
+         "{\"primary_id\":\"jdoe\",\"user_identifier\":[" ID("BARCODE", "ACTIVE", A64 "a") "]}", REJECTED, CAUSE_WORK,
+         "id_too_long", -1},
         {"an inactive one that does not fit", 200, "application/json",
-         "{\"primary_id\":\"jdoe\",\"user_identifier\":[" ID("BARCODE", "INACTIVE", A64 "a") "]}", DONE, CAUSE_WORK, "found", -1},
+         "{\"primary_id\":\"jdoe\",\"user_identifier\":[" ID("BARCODE", "INACTIVE", A64 "a") "]}", DONE, CAUSE_WORK,
+         "found", -1},
     };
     (void)state;
 
@@ -197,7 +229,8 @@ static void test_answers(void **state)
 
 static void test_exchanges_without_an_answer(void **state)
 {
-    struct http_response res = {.end = HTTP_NOT_SENT, .content_type = "", .body = "", .watched = "", .retry_after_ms = -1,
+    struct http_response res = {.end = HTTP_NOT_SENT, .content_type = "", .body = "", .watched = "",
+    .retry_after_ms = -1,
                                 .error = "could not connect"};
     struct alma_user user;
     (void)state;
@@ -239,7 +272,8 @@ static void test_calls_left(void **state)
     static const struct {
         const char *header;
         int64_t left;
-    } headers[] = {{"299876", 299876}, {"0", 0}, {"", -1}, {"many", -1}, {"-3", -1}, {"1.5", -1}, {"99999999999999999999", -1}};
+    } headers[] = {{"299876", 299876}, {"0", 0}, {"", -1}, {"many", -1}, {"-3", -1}, {"1.5", -1},
+    {"99999999999999999999", -1}};
     (void)state;
 
     for (size_t i = 0; i < COUNT(headers); i++) {

@@ -39,21 +39,27 @@ static void test_token(void **state)
          "\"scope\":\"cal_r sp_r\"}",
          DONE, CAUSE_WORK, "token", "0123456789abcdef0123456789abcdef01234567", 3600},
         {"a short one", 200, JSON, "{\"access_token\":\"t\",\"expires_in\":60}", DONE, CAUSE_WORK, "token", "t", 60},
-        {"a lifetime in a string", 200, JSON, "{\"access_token\":\"t\",\"expires_in\":\"60\"}", DONE, CAUSE_WORK, "token", "t", 60},
+        {"a lifetime in a string", 200, JSON, "{\"access_token\":\"t\",\"expires_in\":\"60\"}", DONE, CAUSE_WORK,
+         "token", "t", 60},
         {"no lifetime", 200, JSON, "{\"access_token\":\"t\"}", DONE, CAUSE_WORK, "token", "t", 3600},
-        {"a negative lifetime", 200, JSON, "{\"access_token\":\"t\",\"expires_in\":-1}", DONE, CAUSE_WORK, "token", "t", 3600},
-        {"a lifetime of ages", 200, JSON, "{\"access_token\":\"t\",\"expires_in\":99999999999}", DONE, CAUSE_WORK, "token", "t", 2592000},
+        {"a negative lifetime", 200, JSON, "{\"access_token\":\"t\",\"expires_in\":-1}", DONE, CAUSE_WORK, "token",
+         "t", 3600},
+        {"a lifetime of ages", 200, JSON, "{\"access_token\":\"t\",\"expires_in\":99999999999}", DONE, CAUSE_WORK,
+         "token", "t", 2592000},
         {"the longest token", 200, JSON, "{\"access_token\":\"" A512 "\"}", DONE, CAUSE_WORK, "token", A512, 3600},
         {"one too long", 200, JSON, "{\"access_token\":\"" A512 "a\"}", LATER, CAUSE_VENDOR, "garbled", "", 0},
-        {"one that would break the header", 200, JSON, "{\"access_token\":\"a\\nb\"}", LATER, CAUSE_VENDOR, "garbled", "", 0},
+        {"one that would break the header", 200, JSON, "{\"access_token\":\"a\\nb\"}", LATER, CAUSE_VENDOR, "garbled",
+         "", 0},
         {"no JSON", 200, "text/html", PAGE, LATER, CAUSE_VENDOR, "garbled", "", 0},
-        {"wrong credentials", 400, JSON, "{\"error\":\"The client credentials are invalid\"}", LATER, CAUSE_CREDENTIALS, "login_refused", "", 0},
+        {"wrong credentials", 400, JSON, "{\"error\":\"The client credentials are invalid\"}", LATER,
+         CAUSE_CREDENTIALS, "login_refused", "", 0},
         {"wrong credentials with 200", 200, JSON,
          "{\"error\":\"invalid_client\",\"error_description\":\"The client credentials are invalid\"}",
          LATER, CAUSE_CREDENTIALS, "login_refused", "", 0},
         {"401", 401, "", "", LATER, CAUSE_CREDENTIALS, "login_refused", "", 0},
         {"403", 403, "text/html", PAGE, LATER, CAUSE_CREDENTIALS, "login_refused", "", 0},
-        {"a server at fault", 400, JSON, "{\"error\":\"temporarily_unavailable\"}", LATER, CAUSE_VENDOR, "unwell", "", 0},
+        {"a server at fault", 400, JSON, "{\"error\":\"temporarily_unavailable\"}", LATER, CAUSE_VENDOR, "unwell", "",
+         0},
         {"400 as a page", 400, "text/html", PAGE, LATER, CAUSE_VENDOR, "refused", "", 0},
         {"404", 404, "text/html", PAGE, LATER, CAUSE_VENDOR, "refused", "", 0},
         {"429", 429, JSON, "{\"error\":\"slow down\"}", LATER, CAUSE_RATE, "rate", "", 0},
@@ -144,7 +150,8 @@ static void test_form_answers(void **state)
         {"not answered", ",\"q1\":\"\"", "", false},
         {"null", ",\"q1\":null", "", false},
         {"blanks around it", ",\"q1\":\" \\tG00000001\\r\\n\"", "G00000001", false},
-        {"pasted, with a no-break space and a byte order mark", ",\"q1\":\"\xef\xbb\xbf" NBSP "G00000001" NBSP " \"", "G00000001", false},
+        {"pasted, with a no-break space and a byte order mark", ",\"q1\":\"\xef\xbb\xbf" NBSP "G00000001" NBSP " \"",
+         "G00000001", false},
         {"as typed", ",\"q1\":\"g0 1\"", "g0 1", false},
         {"a number", ",\"q1\":12345678", "12345678", false},
         {"a number too great", ",\"q1\":99999999999999999999999", "", true},
@@ -168,7 +175,8 @@ static void test_form_answers(void **state)
 
         if (a.verdict != DONE || rows.count != 1 || strcmp(rows.at[0].answer, answers[i].answer) ||
             rows.at[0].answer_too_long != answers[i].too_long)
-            fail_msg("%s: %s, answer '%s', too long %d", answers[i].when, a.reason, rows.count ? rows.at[0].answer : "",
+            fail_msg("%s: %s, answer '%s', too long %d", answers[i].when, a.reason, rows.count ? rows.at[0].answer :
+            "",
                      rows.count && rows.at[0].answer_too_long);
         libcal_rows_free(&rows);
     }
@@ -189,13 +197,15 @@ static void test_row_members(void **state)
         {"cancelled", "\"cancelled\":\"2024-04-22T10:30:00+11:00\"", LIBCAL_NOT_CHECKED, true, false, "", ""},
         {"cancelled, empty", "\"cancelled\":\"\"", LIBCAL_NOT_CHECKED, false, false, "", ""},
         {"cancelled, null", "\"cancelled\":null", LIBCAL_NOT_CHECKED, false, false, "", ""},
-        {"an event", "\"event\":{\"id\":4186095,\"title\":\"Study Session\"}", LIBCAL_NOT_CHECKED, false, true, "", ""},
+        {"an event", "\"event\":{\"id\":4186095,\"title\":\"Study Session\"}", LIBCAL_NOT_CHECKED, false, true, "",
+         ""},
         {"no event", "\"event\":\"\"", LIBCAL_NOT_CHECKED, false, false, "", ""},
         {"a status with blanks", "\"status\":\" Confirmed \"", LIBCAL_NOT_CHECKED, false, false, "Confirmed", ""},
         {"a status that is no text", "\"status\":[]", LIBCAL_NOT_CHECKED, false, false, "", ""},
         {"an account", "\"account\":\"22822000000019\"", LIBCAL_NOT_CHECKED, false, false, "", "22822000000019"},
         {"an account is never cut", "\"account\":\"" A128 "a\"", LIBCAL_NOT_CHECKED, false, false, "", ""},
-        {"ids of odd kinds", "\"id\":\"x\",\"eid\":null,\"seat_id\":-3,\"lid\":1e3", LIBCAL_NOT_CHECKED, false, false, "", ""},
+        {"ids of odd kinds", "\"id\":\"x\",\"eid\":null,\"seat_id\":-3,\"lid\":1e3", LIBCAL_NOT_CHECKED, false, false,
+         "", ""},
     };
     (void)state;
 
@@ -229,12 +239,15 @@ static void test_one_bad_row_costs_no_other(void **state)
         {"a bookId with a line break", "{\"bookId\":\"a\\nb\"," TIMES "}", "", "row 2: bookId: want printable ASCII"},
         {"no start", "{\"bookId\":\"b\",\"toDate\":\"2026-10-12T11:00:00-04:00\"}", "b",
          "booking b: fromDate: want a time with an offset, as 2024-04-22T10:30:00+11:00"},
-        {"a start without an offset", "{\"bookId\":\"b\",\"fromDate\":\"2026-10-12T10:00:00\",\"toDate\":\"2026-10-12T11:00:00-04:00\"}",
+        {"a start without an offset",
+         "{\"bookId\":\"b\",\"fromDate\":\"2026-10-12T10:00:00\",\"toDate\":\"2026-10-12T11:00:00-04:00\"}",
          "b", "booking b: fromDate: want a time with an offset, as 2024-04-22T10:30:00+11:00"},
-        {"an end that is no time", "{\"bookId\":\"b\",\"fromDate\":\"2026-10-12T10:00:00-04:00\",\"toDate\":\"noon\"}", "b",
+        {"an end that is no time",
+         "{\"bookId\":\"b\",\"fromDate\":\"2026-10-12T10:00:00-04:00\",\"toDate\":\"noon\"}", "b",
          "booking b: toDate: want a time with an offset, as 2024-04-22T12:30:00+11:00"},
         {"an end before the start",
-         "{\"bookId\":\"b\",\"fromDate\":\"2026-10-12T10:00:00-04:00\",\"toDate\":\"2026-10-12T10:00:00-04:00\"}", "b",
+         "{\"bookId\":\"b\",\"fromDate\":\"2026-10-12T10:00:00-04:00\",\"toDate\":\"2026-10-12T10:00:00-04:00\"}",
+         "b",
          "booking b: toDate: not after fromDate"},
     };
     (void)state;
@@ -246,7 +259,8 @@ static void test_one_bad_row_costs_no_other(void **state)
         struct http_response res = answered(200, JSON, body);
         struct answer a = libcal_rows_answer(&res, "q1", &rows);
 
-        if (a.verdict != DONE || rows.count != 2 || strcmp(rows.at[0].book_id, "a") || strcmp(rows.at[1].book_id, "c") ||
+        if (a.verdict != DONE || rows.count != 2 || strcmp(rows.at[0].book_id, "a") || strcmp(rows.at[1].book_id,
+        "c") ||
             rows.bad_count != 1 || strcmp(rows.bad[0].book_id, bad[i].book_id) || strcmp(rows.bad[0].why, bad[i].why))
             fail_msg("%s: %zu rows, %zu bad: %s", bad[i].when, rows.count, rows.bad_count,
                      rows.bad_count ? rows.bad[0].why : a.reason);
@@ -267,18 +281,25 @@ static void test_list_answers(void **state)
         {"no bookings", 200, JSON, "[]", DONE, CAUSE_WORK, "rows", "0 rows, 0 unreadable"},
         {"with a byte order mark", 200, JSON, "\xef\xbb\xbf[]", DONE, CAUSE_WORK, "rows", NULL},
         {"token expired in mid-run", 401, "", "", LATER, CAUSE_TOKEN, "token_refused", NULL},
-        {"token expired, in a 200", 200, JSON, "{\"error\":\"The access token provided has expired\"}", LATER, CAUSE_TOKEN, "token_refused", NULL},
-        {"invalid token, in a 200", 200, JSON, "{\"error\":\"invalid_token\"}", LATER, CAUSE_TOKEN, "token_refused", NULL},
-        {"invalid token, in a 400", 400, JSON, "{\"error\":\"x\",\"error_description\":\"Invalid token\"}", LATER, CAUSE_TOKEN, "token_refused", NULL},
+        {"token expired, in a 200", 200, JSON, "{\"error\":\"The access token provided has expired\"}", LATER,
+         CAUSE_TOKEN, "token_refused", NULL},
+        {"invalid token, in a 200", 200, JSON, "{\"error\":\"invalid_token\"}", LATER, CAUSE_TOKEN, "token_refused",
+         NULL},
+        {"invalid token, in a 400", 400, JSON, "{\"error\":\"x\",\"error_description\":\"Invalid token\"}", LATER,
+         CAUSE_TOKEN, "token_refused", NULL},
         {"scope not granted", 403, "text/plain", "Forbidden", LATER, CAUSE_CREDENTIALS, "scope", NULL},
-        {"400 in words", 400, "text/plain", "invalid \"page\" value, must be >= 1", REJECTED, CAUSE_WORK, "bad_request",
+        {"400 in words", 400, "text/plain", "invalid \"page\" value, must be >= 1", REJECTED, CAUSE_WORK,
+         "bad_request",
          "LibCal refuses the question (HTTP 400): invalid \"page\" value, must be >= 1"},
         {"400 in several lines", 400, "text/plain", "must supply a\nand b\n", REJECTED, CAUSE_WORK, "bad_request",
          "LibCal refuses the question (HTTP 400): must supply a and b"},
-        {"400, a list of errors", 400, JSON, "{\"errors\":[\"Invalid ID.\",\"x\"]}", REJECTED, CAUSE_WORK, "bad_request",
+        {"400, a list of errors", 400, JSON, "{\"errors\":[\"Invalid ID.\",\"x\"]}", REJECTED, CAUSE_WORK,
+         "bad_request",
          "LibCal refuses the question (HTTP 400): Invalid ID."},
-        {"400, errors as a text", 400, JSON, "{\"errors\":\"Invalid ID.\"}", REJECTED, CAUSE_WORK, "bad_request", NULL},
-        {"400 repeating an address", 400, "text/plain", "unknown email ada@example.edu", REJECTED, CAUSE_WORK, "bad_request",
+        {"400, errors as a text", 400, JSON, "{\"errors\":\"Invalid ID.\"}", REJECTED, CAUSE_WORK, "bad_request",
+         NULL},
+        {"400 repeating an address", 400, "text/plain", "unknown email ada@example.edu", REJECTED, CAUSE_WORK,
+         "bad_request",
          "LibCal refuses the question (HTTP 400): unknown email …"},
         {"400 as a page", 400, "text/html", PAGE, LATER, CAUSE_VENDOR, "refused", NULL},
         {"400 empty", 400, "", "", LATER, CAUSE_VENDOR, "refused", NULL},
@@ -303,7 +324,8 @@ static void test_list_answers(void **state)
         struct libcal_rows rows = {0};
         struct answer a = libcal_rows_answer(&res, "q1", &rows);
 
-        if (a.verdict != answers[i].verdict || a.cause != answers[i].cause || strcmp(a.code, answers[i].code) || rows.count ||
+        if (a.verdict != answers[i].verdict || a.cause != answers[i].cause || strcmp(a.code,
+        answers[i].code) || rows.count ||
             (answers[i].reason && strcmp(a.reason, answers[i].reason)))
             fail_msg("%s: %s, cause %d, %s: %s", answers[i].when, verdict_name(a.verdict), a.cause, a.code, a.reason);
         libcal_rows_free(&rows);
@@ -332,7 +354,8 @@ static void test_lists_of_any_length(void **state)
     libcal_rows_free(&rows);
     text_free(&body);
 
-    res = (struct http_response){.end = HTTP_UNKNOWN, .content_type = "", .body = "", .retry_after_ms = -1, .error = "time-out"};
+    res = (struct http_response){.end = HTTP_UNKNOWN, .content_type = "", .body = "", .retry_after_ms = -1, .error =
+    "time-out"};
     assert_int_equal(libcal_rows_answer(&res, "q1", &rows).verdict, LATER);
     res.end = HTTP_NOT_SENT;
     assert_int_equal(libcal_rows_answer(&res, "q1", &rows).verdict, LATER);
@@ -386,7 +409,8 @@ static void test_asked_ids(void **state)
         {"a no-break space after it", "G00000001" NBSP, "G[0-9]{8}", "G00000001", ""},
         {"a pattern in lower case", "G00000001", "g[0-9]{8}", "G00000001", ""},
         {"without a pattern", "jdoe-7", NULL, "JDOE-7", ""},
-        {"more than the pattern", "G000000012345", "G[0-9]{8}", "", "the id does not look like one (LIBCAL_ID_PATTERN)"},
+        {"more than the pattern", "G000000012345", "G[0-9]{8}", "",
+         "the id does not look like one (LIBCAL_ID_PATTERN)"},
         {"something before it", "xG00000001", "G[0-9]{8}", "", "the id does not look like one (LIBCAL_ID_PATTERN)"},
         {"two patterns, the shorter first", "AB", "A|AB", "AB", ""},
         {"empty", "", NULL, "", "no id was given"},
@@ -421,7 +445,8 @@ static void test_asked_ids(void **state)
 static void test_locations(void **state)
 {
     static struct libcal_locations list;
-    struct http_response res = answered(200, JSON, "[{\"lid\":33,\"name\":\"Main Campus\",\"public\":1,\"formid\":38,\"admin_only\":0},"
+    struct http_response res = answered(200, JSON,
+    "[{\"lid\":33,\"name\":\"Main Campus\",\"public\":1,\"formid\":38,\"admin_only\":0},"
                                                    "{\"lid\":\"34\",\"name\":\"Annex\"}]");
     (void)state;
 
@@ -450,14 +475,16 @@ static void test_forms(void **state)
         bool found, required;
         const char *label;
     } forms[] = {
-        {"there", "q43", FORM("{\"fname\":{\"label\":\"First\",\"required\":true},\"q43\":" Q43 "}"), true, true, "GWID"},
+        {"there", "q43", FORM("{\"fname\":{\"label\":\"First\",\"required\":true},\"q43\":" Q43 "}"), true, true,
+         "GWID"},
         {"not required", "q43", FORM("{\"q43\":{\"label\":\"GWID\",\"required\":false}}"), true, false, "GWID"},
         {"required as a number", "q43", FORM("{\"q43\":{\"label\":\"GWID\",\"required\":1}}"), true, true, "GWID"},
         {"not there", "q44", FORM("{\"q43\":" Q43 "}"), false, false, ""},
         {"no fields", "q43", FORM("[]"), false, false, ""},
         {"fields in a list", "q43", FORM("[{\"id\":42}," Q43 "]"), true, true, "GWID"},
         {"no form", "q43", "[]", false, false, ""},
-        {"in the second form", "q43", "[{\"id\":1,\"fields\":{}},{\"id\":2,\"fields\":{\"q43\":" Q43 "}}]", true, true, "GWID"},
+        {"in the second form", "q43", "[{\"id\":1,\"fields\":{}},{\"id\":2,\"fields\":{\"q43\":" Q43 "}}]", true,
+         true, "GWID"},
     };
     struct libcal_question q;
     (void)state;
@@ -466,8 +493,10 @@ static void test_forms(void **state)
         struct http_response res = answered(200, JSON, forms[i].body);
         struct answer a = libcal_form_answer(&res, forms[i].question, &q);
 
-        if (a.verdict != DONE || q.found != forms[i].found || q.required != forms[i].required || strcmp(q.label, forms[i].label))
-            fail_msg("%s: %s, found %d, required %d, label %s", forms[i].when, a.reason, q.found, q.required, q.label);
+        if (a.verdict != DONE || q.found != forms[i].found || q.required != forms[i].required || strcmp(q.label,
+        forms[i].label))
+            fail_msg("%s: %s, found %d, required %d, label %s", forms[i].when, a.reason, q.found, q.required,
+            q.label);
     }
     struct http_response res = answered(400, "text/plain", "must supply at least 1 form id");
     assert_string_equal(libcal_form_answer(&res, "q43", &q).code, "bad_request");
@@ -513,7 +542,8 @@ static void test_requests(void **state)
     for (size_t i = 0; i < COUNT(many); i++)
         many[i] = "x";
     libcal_by_id_request(&req, "t0", many, COUNT(many));
-    assert_int_equal(req.target.len, strlen("/1.1/space/booking/?form_answers=1&check_in_status=1") + 2 * LIBCAL_IDS_MAX - 1);
+    assert_int_equal(req.target.len,
+    strlen("/1.1/space/booking/?form_answers=1&check_in_status=1") + 2 * LIBCAL_IDS_MAX - 1);
 
     libcal_locations_request(&req, "t0");
     assert_string_equal(text_str(&req.target), "/1.1/space/locations");

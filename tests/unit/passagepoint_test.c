@@ -41,25 +41,31 @@ struct situation {
 static void check(const struct situation *s, struct answer a, const char *found)
 {
     if (a.verdict != s->verdict || a.cause != s->cause || strcmp(a.code, s->code) || strcmp(found, s->found))
-        fail_msg("%s: %s, cause %d, %s, found '%s': %s", s->when, verdict_name(a.verdict), a.cause, a.code, found, a.reason);
+        fail_msg("%s: %s, cause %d, %s, found '%s': %s", s->when, verdict_name(a.verdict), a.cause, a.code, found,
+        a.reason);
 }
 
 static void test_login(void **state)
 {
     static const struct situation situations[] = {
-        {"a token", 200, JSON, "{\"token\":\"eyJ1c2VyIjoibGliIn0=\"}", DONE, CAUSE_WORK, "logged_in", "eyJ1c2VyIjoibGliIn0="},
+        {"a token", 200, JSON, "{\"token\":\"eyJ1c2VyIjoibGliIn0=\"}", DONE, CAUSE_WORK, "logged_in",
+         "eyJ1c2VyIjoibGliIn0="},
         {"a token and no error", 200, JSON, "{\"token\":\"t\",\"error\":null}", DONE, CAUSE_WORK, "logged_in", "t"},
         {"the longest token", 200, JSON, "{\"token\":\"" A2048 "\"}", DONE, CAUSE_WORK, "logged_in", A2048},
         {"one too long", 200, JSON, "{\"token\":\"" A2048 "a\"}", LATER, CAUSE_VENDOR, "garbled", ""},
-        {"one that would break the header", 200, JSON, "{\"token\":\"a\\r\\nb\"}", LATER, CAUSE_VENDOR, "garbled", ""},
+        {"one that would break the header", 200, JSON, "{\"token\":\"a\\r\\nb\"}", LATER, CAUSE_VENDOR, "garbled",
+         ""},
         {"an empty one", 200, JSON, "{\"token\":\"\"}", LATER, CAUSE_VENDOR, "garbled", ""},
         {"no token", 200, JSON, "{}", LATER, CAUSE_VENDOR, "garbled", ""},
         {"no JSON", 200, HTML, PAGE, LATER, CAUSE_VENDOR, "garbled", ""},
-        {"an error in a 200", 200, JSON, "{\"error\":\"bad password\"}", LATER, CAUSE_CREDENTIALS, "login_refused", ""},
-        {"an error beside a token", 200, JSON, "{\"token\":\"t\",\"error\":\"x\"}", LATER, CAUSE_CREDENTIALS, "login_refused", ""},
+        {"an error in a 200", 200, JSON, "{\"error\":\"bad password\"}", LATER, CAUSE_CREDENTIALS, "login_refused",
+         ""},
+        {"an error beside a token", 200, JSON, "{\"token\":\"t\",\"error\":\"x\"}", LATER, CAUSE_CREDENTIALS,
+         "login_refused", ""},
         {"401", 401, "", "", LATER, CAUSE_CREDENTIALS, "login_refused", ""},
         {"403", 403, HTML, PAGE, LATER, CAUSE_CREDENTIALS, "login_refused", ""},
-        {"400 that says why", 400, JSON, "{\"error\":\"bad password\"}", LATER, CAUSE_CREDENTIALS, "login_refused", ""},
+        {"400 that says why", 400, JSON, "{\"error\":\"bad password\"}", LATER, CAUSE_CREDENTIALS, "login_refused",
+         ""},
         {"400 that does not", 400, "text/plain", "no", LATER, CAUSE_VENDOR, "refused", ""},
         {"404: not deployed", 404, HTML, PAGE, LATER, CAUSE_VENDOR, "refused", ""},
         {"429", 429, JSON, "{\"error\":\"slow\"}", LATER, CAUSE_RATE, "rate", ""},
@@ -83,17 +89,22 @@ static void test_create_visitor(void **state)
 {
     static const struct situation situations[] = {
         {"created", 200, JSON, MADE, DONE, CAUSE_WORK, "created", "137505764541148"},
-        {"created, the id a string", 201, JSON, "{\"data\":[{\"id\":\"137505764541148\"}]}", DONE, CAUSE_WORK, "created", "137505764541148"},
+        {"created, the id a string", 201, JSON, "{\"data\":[{\"id\":\"137505764541148\"}]}", DONE, CAUSE_WORK,
+         "created", "137505764541148"},
         {"created, data an object", 200, JSON, "{\"data\":{\"id\":7}}", DONE, CAUSE_WORK, "created", "7"},
         {"exists, 400", 400, JSON, "{\"error\":\"ALREADY_EXIST_UNIQUE_ID\"}", AGAIN, CAUSE_WORK, "exists", ""},
-        {"exists, 409 in words", 409, "text/plain", "Error: ALREADY_EXIST_UNIQUE_ID 228", AGAIN, CAUSE_WORK, "exists", ""},
+        {"exists, 409 in words", 409, "text/plain", "Error: ALREADY_EXIST_UNIQUE_ID 228", AGAIN, CAUSE_WORK, "exists",
+         ""},
         {"exists, 500 as a page", 500, HTML, "<html>ALREADY_EXIST_UNIQUE_ID</html>", AGAIN, CAUSE_WORK, "exists", ""},
         {"exists, in a 200", 200, JSON, "{\"error\":\"ALREADY_EXIST_UNIQUE_ID\"}", AGAIN, CAUSE_WORK, "exists", ""},
-        {"a person of that name", 200, JSON, "{\"data\":[{\"id\":7,\"firstName\":\"ALREADY_EXIST_UNIQUE_ID\"}]}", DONE, CAUSE_WORK, "created", "7"},
+        {"a person of that name", 200, JSON, "{\"data\":[{\"id\":7,\"firstName\":\"ALREADY_EXIST_UNIQUE_ID\"}]}",
+         DONE, CAUSE_WORK, "created", "7"},
         {"token refused", 401, JSON, "{\"error\":\"x\"}", LATER, CAUSE_TOKEN, "token_refused", ""},
-        {"token refused, whatever else it says", 401, JSON, "ALREADY_EXIST_UNIQUE_ID", LATER, CAUSE_TOKEN, "token_refused", ""},
+        {"token refused, whatever else it says", 401, JSON, "ALREADY_EXIST_UNIQUE_ID", LATER, CAUSE_TOKEN,
+         "token_refused", ""},
         {"an unknown category", 400, JSON, "{\"error\":\"no such category\"}", REJECTED, CAUSE_WORK, "refused", ""},
-        {"refused in a 200", 200, JSON, "{\"error\":{\"message\":\"no such category\"}}", REJECTED, CAUSE_WORK, "refused", ""},
+        {"refused in a 200", 200, JSON, "{\"error\":{\"message\":\"no such category\"}}", REJECTED, CAUSE_WORK,
+         "refused", ""},
         {"no rights", 403, HTML, PAGE, LATER, CAUSE_VENDOR, "forbidden", ""},
         {"not deployed", 404, HTML, PAGE, LATER, CAUSE_VENDOR, "refused", ""},
         {"too fast", 429, "", "", LATER, CAUSE_RATE, "rate", ""},
@@ -118,8 +129,10 @@ static void test_create_visitor(void **state)
 static void test_by_unique_id(void **state)
 {
     static const struct situation situations[] = {
-        {"found", 200, JSON, "[{\"id\":137505764541148,\"firstName\":\"Ada\"}]", DONE, CAUSE_WORK, "found", "137505764541148"},
-        {"found, in an envelope", 200, JSON, "{\"data\":[{\"id\":137505764541148}]}", DONE, CAUSE_WORK, "found", "137505764541148"},
+        {"found", 200, JSON, "[{\"id\":137505764541148,\"firstName\":\"Ada\"}]", DONE, CAUSE_WORK, "found",
+         "137505764541148"},
+        {"found, in an envelope", 200, JSON, "{\"data\":[{\"id\":137505764541148}]}", DONE, CAUSE_WORK, "found",
+         "137505764541148"},
         {"found, bare", 200, JSON, "{\"id\":\"42\"}", DONE, CAUSE_WORK, "found", "42"},
         {"the same one twice", 200, JSON, "[{\"id\":42},{\"id\":\"42\"}]", DONE, CAUSE_WORK, "found", "42"},
         {"two", 200, JSON, "[{\"id\":42},{\"id\":43}]", REJECTED, CAUSE_WORK, "two_visitors", ""},
@@ -127,10 +140,13 @@ static void test_by_unique_id(void **state)
         {"none, in an envelope", 200, JSON, "{\"data\":[]}", REJECTED, CAUSE_WORK, "not_found", ""},
         {"none, null", 200, JSON, "{\"data\":null}", REJECTED, CAUSE_WORK, "not_found", ""},
         {"404", 404, HTML, PAGE, REJECTED, CAUSE_WORK, "not_found", ""},
-        {"400 saying not found", 400, JSON, "{\"error\":\"PERSON_NOT_FOUND\"}", REJECTED, CAUSE_WORK, "not_found", ""},
-        {"500 saying not found", 500, JSON, "{\"error\":\"Person does not exist\"}", REJECTED, CAUSE_WORK, "not_found", ""},
+        {"400 saying not found", 400, JSON, "{\"error\":\"PERSON_NOT_FOUND\"}", REJECTED, CAUSE_WORK, "not_found",
+         ""},
+        {"500 saying not found", 500, JSON, "{\"error\":\"Person does not exist\"}", REJECTED, CAUSE_WORK,
+         "not_found", ""},
         {"200 saying not found", 200, JSON, "{\"error\":\"no such person\"}", REJECTED, CAUSE_WORK, "not_found", ""},
-        {"500 page saying a class was not found", 500, HTML, "<html>class not found</html>", LATER, CAUSE_VENDOR, "server_error", ""},
+        {"500 page saying a class was not found", 500, HTML, "<html>class not found</html>", LATER, CAUSE_VENDOR,
+         "server_error", ""},
         {"400 saying something else", 400, JSON, "{\"error\":\"bad\"}", LATER, CAUSE_VENDOR, "refused", ""},
         {"200 with an error", 200, JSON, "{\"error\":\"busy\"}", LATER, CAUSE_VENDOR, "refused", ""},
         {"token refused", 401, JSON, "{\"error\":\"token not found\"}", LATER, CAUSE_TOKEN, "token_refused", ""},
@@ -157,12 +173,17 @@ static void test_create_prereg(void **state)
         struct situation s;
         enum passagepoint_500 on_500;
     } rows[] = {
-        {{"made", 200, JSON, "{\"data\":[{\"id\":137506834088671}]}", DONE, CAUSE_WORK, "made", "137506834088671"}, 0},
+        {{"made", 200, JSON, "{\"data\":[{\"id\":137506834088671}]}", DONE, CAUSE_WORK, "made", "137506834088671"},
+          0},
         {{"made, bare list", 200, JSON, "[{\"id\":5}]", DONE, CAUSE_WORK, "made", "5"}, 0},
-        {{"made, and no error", 200, JSON, "{\"data\":[{\"id\":5}],\"error\":\"\"}", DONE, CAUSE_WORK, "made", "5"}, 0},
-        {{"the longest id", 200, JSON, "{\"data\":[{\"id\":\"12345678901234567890123\"}]}", DONE, CAUSE_WORK, "made", "12345678901234567890123"}, 0},
-        {{"one too long", 200, JSON, "{\"data\":[{\"id\":\"123456789012345678901234\"}]}", UNKNOWN, CAUSE_VENDOR, "no_id", ""}, 0},
-        {{"a number too great", 200, JSON, "{\"data\":[{\"id\":99999999999999999999}]}", UNKNOWN, CAUSE_VENDOR, "no_id", ""}, 0},
+        {{"made, and no error", 200, JSON, "{\"data\":[{\"id\":5}],\"error\":\"\"}", DONE, CAUSE_WORK, "made", "5"},
+          0},
+        {{"the longest id", 200, JSON, "{\"data\":[{\"id\":\"12345678901234567890123\"}]}", DONE, CAUSE_WORK, "made",
+          "12345678901234567890123"}, 0},
+        {{"one too long", 200, JSON, "{\"data\":[{\"id\":\"123456789012345678901234\"}]}", UNKNOWN, CAUSE_VENDOR,
+          "no_id", ""}, 0},
+        {{"a number too great", 200, JSON, "{\"data\":[{\"id\":99999999999999999999}]}", UNKNOWN, CAUSE_VENDOR,
+          "no_id", ""}, 0},
         {{"a fraction", 200, JSON, "{\"data\":[{\"id\":1.5}]}", UNKNOWN, CAUSE_VENDOR, "no_id", ""}, 0},
         {{"zero", 200, JSON, "{\"data\":[{\"id\":0}]}", UNKNOWN, CAUSE_VENDOR, "no_id", ""}, 0},
         {{"negative", 200, JSON, "{\"data\":[{\"id\":-5}]}", UNKNOWN, CAUSE_VENDOR, "no_id", ""}, 0},
@@ -174,12 +195,15 @@ static void test_create_prereg(void **state)
         {{"cut short", 200, JSON, "{\"data\":[{\"id\":1375", UNKNOWN, CAUSE_VENDOR, "no_id", ""}, 0},
         {{"two ids", 200, JSON, "{\"data\":[{\"id\":1},{\"id\":2}]}", UNKNOWN, CAUSE_VENDOR, "several_ids", ""}, 0},
         {{"an error in a 200", 200, JSON, "{\"error\":\"bad destination\"}", REJECTED, CAUSE_WORK, "refused", ""}, 0},
-        {{"an error and an empty list", 200, JSON, "{\"data\":[],\"error\":\"x\"}", REJECTED, CAUSE_WORK, "refused", ""}, 0},
-        {{"an error and an id", 200, JSON, "{\"data\":[{\"id\":5}],\"error\":\"x\"}", UNKNOWN, CAUSE_VENDOR, "unclear", ""}, 0},
+        {{"an error and an empty list", 200, JSON, "{\"data\":[],\"error\":\"x\"}", REJECTED, CAUSE_WORK, "refused",
+          ""}, 0},
+        {{"an error and an id", 200, JSON, "{\"data\":[{\"id\":5}],\"error\":\"x\"}", UNKNOWN, CAUSE_VENDOR,
+          "unclear", ""}, 0},
         {{"token refused", 401, "", "", LATER, CAUSE_TOKEN, "token_refused", ""}, 0},
         {{"integers refused", 400, JSON, "{\"error\":\"startTime\"}", REJECTED, CAUSE_WORK, "refused", ""}, 0},
         {{"400 in words", 400, "text/plain", "destination not found", REJECTED, CAUSE_WORK, "refused", ""}, 0},
-        {{"404 in JSON: the gate speaks", 404, JSON, "{\"error\":\"visitor\"}", REJECTED, CAUSE_WORK, "refused", ""}, 0},
+        {{"404 in JSON: the gate speaks", 404, JSON, "{\"error\":\"visitor\"}", REJECTED, CAUSE_WORK, "refused", ""},
+          0},
         {{"404 as a page: its server does", 404, HTML, PAGE, LATER, CAUSE_VENDOR, "refused", ""}, 0},
         {{"404 empty", 404, "", "", LATER, CAUSE_VENDOR, "refused", ""}, 0},
         {{"400 as a page", 400, HTML, PAGE, LATER, CAUSE_VENDOR, "refused", ""}, 0},
@@ -208,7 +232,8 @@ static void test_create_prereg(void **state)
 
 static void test_exchanges_without_an_answer(void **state)
 {
-    struct http_response res = {.end = HTTP_NOT_SENT, .content_type = "", .body = "", .watched = "", .retry_after_ms = -1,
+    struct http_response res = {.end = HTTP_NOT_SENT, .content_type = "", .body = "", .watched = "",
+    .retry_after_ms = -1,
                                 .error = "could not connect"};
     static struct passagepoint_destinations destinations;
     char id[PASSAGEPOINT_ID_SIZE], token[PASSAGEPOINT_TOKEN_SIZE];
@@ -245,7 +270,8 @@ static void test_destinations(void **state)
         {"texts", 200, "[\"LibCal Gelman\",\"East\"]", DONE, "listed", 2, false},
         {"objects with a name", 200, "[{\"id\":1,\"name\":\"LibCal Gelman\"}]", DONE, "listed", 1, false},
         {"objects with a destination", 200, "[{\"destination\":\"LibCal Gelman\"}]", DONE, "listed", 1, false},
-        {"objects with a description", 200, "[{\"name\":\"\",\"description\":\"LibCal Gelman\"}]", DONE, "listed", 1, false},
+        {"objects with a description", 200, "[{\"name\":\"\",\"description\":\"LibCal Gelman\"}]", DONE, "listed", 1,
+         false},
         {"in an envelope", 200, "{\"data\":[{\"name\":\"LibCal Gelman\"}]}", DONE, "listed", 1, false},
         {"one too long", 200, "[\"LibCal Gelman\",\"" A64 A64 "a\"]", DONE, "listed", 1, true},
         {"none", 200, "[]", DONE, "listed", 0, false},
@@ -267,7 +293,8 @@ static void test_destinations(void **state)
 
         if (a.verdict != answers[i].verdict || strcmp(a.code, answers[i].code) || list.count != answers[i].count ||
             list.more != answers[i].more || (list.count == 1 && strcmp(list.names[0], "LibCal Gelman")))
-            fail_msg("%s: %s, %s, %d names, more %d: %s", answers[i].when, verdict_name(a.verdict), a.code, list.count,
+            fail_msg("%s: %s, %s, %d names, more %d: %s", answers[i].when, verdict_name(a.verdict), a.code,
+            list.count,
                      list.more, a.reason);
     }
 }
