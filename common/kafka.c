@@ -749,7 +749,7 @@ void kafka_store(struct kafka_consumer *c, int32_t partition, int64_t offset)
     rd_kafka_topic_partition_list_destroy(list);
 }
 
-void kafka_prove_membership(struct kafka_consumer *c)
+bool kafka_prove_membership(struct kafka_consumer *c)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(4);
 
@@ -758,7 +758,9 @@ void kafka_prove_membership(struct kafka_consumer *c)
             rd_kafka_topic_partition_list_add(list, c->topic, p->id)->offset = p->committed >= 0 ? p->committed : p->first;
     if (list->cnt)
         rd_kafka_commit(c->rk, list, 1);
+    bool asked = list->cnt > 0;
     rd_kafka_topic_partition_list_destroy(list);
+    return asked;
 }
 
 const char *kafka_consumer_trouble(const struct kafka_consumer *c)

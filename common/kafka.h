@@ -105,8 +105,11 @@ void kafka_store(struct kafka_consumer *c, int32_t partition, int64_t offset);
 /* Gives back every partition whose revocation was announced; stored offsets are committed on the way. */
 void kafka_release(struct kafka_consumer *c);
 
-/* Commits what is stored, to learn whether the group still knows us; `committed` is the answer. */
-void kafka_prove_membership(struct kafka_consumer *c);
+/*
+ * Commits once more what was committed, to learn whether the group still knows us; `committed` is the answer. False: no
+ * partition has been fetched from yet, so there is nothing to commit.
+ */
+bool kafka_prove_membership(struct kafka_consumer *c);
 
 /* What it waits for ("no broker", "joining the group"), or "". */
 const char *kafka_consumer_trouble(const struct kafka_consumer *c);

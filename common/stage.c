@@ -70,7 +70,7 @@ struct part {
     int64_t next;       /* offset after the last one fetched; -1: none fetched */
     int64_t dropped;    /* lowest offset given up unfinished; INT64_MAX: none */
     int64_t stored;
-    bool dirty, drained, revoking, epoch_wanted;
+    bool dirty, drained, revoking, epoch_wanted, fenced;
     int in_hand;
     struct job_list jobs; /* in offset order */
     struct metric *lag;
@@ -89,7 +89,7 @@ struct job {
     TAILQ_ENTRY(job) lane_link;
     bool in_lane, has_intent, uncertain, reopen, dead_letter, marked, drop_when_seen;
     uint32_t key_hash;
-    int tries, laters, looks, fenced;
+    int tries, laters, looks;
     uint64_t mark;
     int64_t since_us;    /* in this state, or since when it waits to be batched */
     int64_t start_by_us; /* the intent's call must have begun by then */
@@ -105,6 +105,11 @@ struct job {
     size_t key_len, value_len, bytes;
     const char *key, *value;
     max_align_t of[]; /* the stage's job, then key and value */
+};
+
+struct freed {
+    char work[128];
+    const char *state; /* what the intent is to become */
 };
 
 struct worker {
@@ -134,7 +139,7 @@ struct worker {
     int64_t record_retry_us, look_retry_us;
     bool orphan_ready;
 
-    char (*freed)[128];   /* work ids of intents that were taken and not used: to be released */
+    struct freed *freed; /* intents that were taken and not used */
     int freed_n, freed_room, freed_sent;
     int lease_account;
     int64_t lease_sent_us;
@@ -147,8 +152,6 @@ struct worker {
     struct metric *m_fetched, *m_done, *m_rejected, *m_unknown, *m_dropped, *m_on, *m_dead, *m_hand, *m_flight, *m_turns,
         *m_parked, *m_look_rows, *m_look_batches, *m_record_rows, *m_record_batches, *m_seconds, *m_oldest, *m_left;
 };
-
-static void pump(struct worker *w);
 
 /* ---- lists ---- */
 
@@ -234,6 +237,7 @@ static void leave_lane(struct job *job)
     TAILQ_INIT(&next->waiting);
     TAILQ_CONCAT(&next->waiting, &job->waiting, lane_link);
     HASH_ADD_KEYPTR(hh, w->lanes, next->key, (unsigned)next->key_len, next);
+    next->key_hash = (uint32_t)next->hh.hashv;
     move(next, J_LOOK, false);
 }
 
@@ -283,18 +287,20 @@ static void free_intent(struct job *job)
 {
     struct worker *w = job->w;
 
-    if (!job->has_intent || job->uncertain)
+    if (!job->has_intent)
         return;
     job->has_intent = false;
     if (w->freed_n == w->freed_room) {
         int room = w->freed_room ? w->freed_room * 2 : 64;
-        char(*freed)[128] = realloc(w->freed, (size_t)room * sizeof *freed);
+        struct freed *freed = realloc(w->freed, (size_t)room * sizeof *freed);
         if (!freed)
             return; /* it stays taken: whoever finds it asks */
         w->freed = freed;
         w->freed_room = room;
     }
-    snprintf(w->freed[w->freed_n++], sizeof w->freed[0], "%s", work_id(job));
+    struct freed *freed = &w->freed[w->freed_n++];
+    text_copy(freed->work, sizeof freed->work, work_id(job));
+    freed->state = job->uncertain ? "unsure" : "released";
 }
 
 /* Gives a job up unfinished: Kafka will deliver it again, to whoever owns the partition then. */
@@ -302,9 +308,14 @@ static void give_up(struct job *job)
 {
     if (job->part && job->offset < job->part->dropped)
         job->part->dropped = job->offset;
-    if (job->state == J_READY)
-        free_intent(job);
+    free_intent(job);
     discard(job);
+}
+
+/* Nothing more is sent for it: its partition is somebody else's, or the program ends. */
+static bool abandoned(const struct job *job)
+{
+    return !job->part || job->part->revoking || job->w->draining;
 }
 
 static void maybe_release(struct worker *w);
@@ -336,7 +347,6 @@ static void on_parked(void *of, uint32_t events)
 
     (void)events;
     move(job, J_LOOK, false);
-    pump(job->w);
 }
 
 static void park(struct job *job, int64_t us)
@@ -573,6 +583,16 @@ static void on_revoked(void *of, int32_t id, bool lost)
     maybe_release(w);
 }
 
+static void trust(struct worker *w)
+{
+    log_info("the group still knows this worker: going on");
+    w->suspect = false;
+    for (struct part *p = w->parts; p; p = p->next_part) {
+        p->epoch_wanted |= p->fenced;
+        p->fenced = false;
+    }
+}
+
 static void on_committed(void *of, int32_t id, int64_t offset)
 {
     struct worker *w = of;
@@ -580,8 +600,7 @@ static void on_committed(void *of, int32_t id, int64_t offset)
     (void)id;
     (void)offset;
     if (w->suspect)
-        log_info("the group still knows this worker: going on");
-    w->suspect = false;
+        trust(w);
 }
 
 /* ---- looking ---- */
@@ -637,6 +656,34 @@ static bool has_intent(const struct stage *s)
     return s->call != CALL_READS;
 }
 
+/* What the statement says of the intent: whether it is ours now, and whether a call was begun before. */
+static void note_intent(struct job *job, const struct look_row *row)
+{
+    int last = PQnfields(row->res);
+    const char *prior_state = look_text(row, last - 3);
+
+    text_copy(job->work, sizeof job->work, look_text(row, 1));
+    job->has_intent = look_true(row, last - 4);
+    if (!strcmp(prior_state, "unsure"))
+        job->uncertain = true;
+    else if (!strcmp(prior_state, "taken")) /* by this very program: it knows what it has called */
+        job->uncertain |= strcmp(look_text(row, last - 2), job->w->owner) != 0;
+}
+
+static void on_prove(void *of, uint32_t events);
+
+/* PostgreSQL says that the partition has another owner. The group decides: if it still knows us, the epoch is taken anew. */
+static void doubt(struct worker *w, struct part *p)
+{
+    if (p)
+        p->fenced = true;
+    if (w->suspect)
+        return;
+    log_warn("another worker took a partition of %s: asking the group whose it is", w->topic);
+    w->suspect = true;
+    on_prove(w, 0);
+}
+
 static void look_row_done(struct job *job, const PGresult *res, int r)
 {
     struct worker *w = job->w;
@@ -644,26 +691,17 @@ static void look_row_done(struct job *job, const PGresult *res, int r)
     enum prior prior = PRIOR_NONE;
 
     if (has_intent(w->stage)) {
-        int last = PQnfields(res);
-        const char *prior_state = look_text(&row, last - 3);
-        bool wants = look_true(&row, 2), taken = look_true(&row, last - 4);
-        bool fenced = look_true(&row, last - 1);
-        text_copy(job->work, sizeof job->work, look_text(&row, 1));
-        job->has_intent = taken;
-        if (wants && !taken) {
-            /* fenced: somebody else owns the partition, or nobody knows it is ours yet; otherwise another holds it */
+        bool fenced = look_true(&row, PQnfields(res) - 1);
+        if (look_true(&row, 2) && !job->has_intent) {
+            /* fenced: somebody else took the partition; otherwise somebody holds the intent, or has just finished it */
             job->reopen = !fenced;
-            if (fenced && ++job->fenced % 4 == 0 && job->part)
-                job->part->epoch_wanted = true;
             job->looks++;
+            if (fenced)
+                doubt(w, job->part);
             park(job, fenced ? 1000000 : job->looks < 4 ? 50000 : 1000000);
             return;
         }
-        if (!strcmp(prior_state, "unsure"))
-            job->uncertain = true;
-        else if (!strcmp(prior_state, "taken"))
-            job->uncertain |= strcmp(look_text(&row, last - 2), w->owner) != 0; /* our own: we know we have not called */
-        prior = taken && job->uncertain ? PRIOR_UNFINISHED : PRIOR_NONE;
+        prior = job->has_intent && job->uncertain ? PRIOR_UNFINISHED : PRIOR_NONE;
     }
     job->looks = 0;
     job->reopen = false;
@@ -704,7 +742,6 @@ static void on_looked(void *of, const struct db_outcome *out)
             w->look_batch_max = w->looking_n > 2 ? w->looking_n / 2 : 1;
         }
         unlook(w);
-        pump(w);
         return;
     }
     if (epochs) {
@@ -736,16 +773,9 @@ static void on_looked(void *of, const struct db_outcome *out)
             if (ord < 0 || ord >= n || by_ord[ord]->state != J_LOOKING)
                 continue;
             struct job *job = by_ord[ord];
+            if (has_intent(w->stage))
+                note_intent(job, &(struct look_row){res, r});
             if (job->drop_when_seen) {
-                if (has_intent(w->stage)) {
-                    struct look_row row = {res, r};
-                    int last = PQnfields(res);
-                    text_copy(job->work, sizeof job->work, look_text(&row, 1));
-                    job->has_intent = look_true(&row, last - 4);
-                    job->uncertain |= *look_text(&row, last - 3) && strcmp(look_text(&row, last - 3), "released") != 0 &&
-                                      strcmp(look_text(&row, last - 2), w->owner) != 0;
-                }
-                move(job, J_READY, false);
                 give_up(job);
                 maybe_release(w);
                 continue;
@@ -756,7 +786,6 @@ static void on_looked(void *of, const struct db_outcome *out)
             w->look_batch_max *= 2;
         unlook(w); /* rows that did not come: none, unless the statement is wrong */
     }
-    pump(w);
 }
 
 enum { ST_EPOCHS, ST_LEASE, ST_PULSE, ST_LOOK };
@@ -902,7 +931,7 @@ static const char *call_name(const struct job *job)
     return s->call_names[s->step ? s->step(job->of) : 0];
 }
 
-static void note_call(struct job *job, const struct answer *a, const struct http_response *res)
+static void note_call(struct job *job, const char *call, const struct answer *a, const struct http_response *res)
 {
     struct worker *w = job->w;
 
@@ -910,10 +939,10 @@ static void note_call(struct job *job, const struct answer *a, const struct http
         memmove(job->calls, job->calls + 1, sizeof job->calls - sizeof job->calls[0]);
         job->call_count--;
     }
-    job->calls[job->call_count++] = (struct call_record){call_name(job), verdict_name(a->verdict), a->code, res->status,
+    job->calls[job->call_count++] = (struct call_record){call, verdict_name(a->verdict), a->code, res->status,
                                                          (int)(res->duration_us / 1000)};
     metric_add(metric_make(METRIC_COUNTER, "shelfwire_vendor_calls_total", "Calls made at a vendor, by what came of them.",
-                           "vendor=\"%s\",call=\"%s\",code=\"%s\"", w->stage->vendor->name, call_name(job), a->code), 1);
+                           "vendor=\"%s\",call=\"%s\",code=\"%s\"", w->stage->vendor->name, call, a->code), 1);
     metric_observe(w->m_seconds, (double)res->duration_us / 1e6);
 }
 
@@ -942,16 +971,19 @@ static void on_answer(void *of, const struct http_response *res)
     job->exchange = NULL;
     const char *call = call_name(job);
     struct answer a = w->stage->answer(job->of, res);
-    (void)call;
-    note_call(job, &a, res);
+    note_call(job, call, &a, res);
     access_answered(&w->access, job->account, job->key_hash, job->token_serial, &a, res);
     if (res->end == HTTP_UNKNOWN || a.verdict == UNKNOWN)
         job->uncertain |= w->stage->call != CALL_READS;
     if (a.verdict == DONE || a.verdict == REJECTED)
         job->uncertain = false;
     if (a.verdict == AGAIN || (a.verdict == LATER && a.cause == CAUSE_TOKEN)) {
-        move(job, J_READY, true);
-        pump(w);
+        if (abandoned(job)) {
+            give_up(job);
+            maybe_release(w);
+        } else {
+            move(job, J_READY, true);
+        }
         return;
     }
     if (a.verdict == LATER && (a.cause == CAUSE_VENDOR || a.cause == CAUSE_WORK))
@@ -959,7 +991,6 @@ static void on_answer(void *of, const struct http_response *res)
     if (a.verdict == UNKNOWN && w->stage->call == CALL_ASKABLE)
         count_try(job, &a);
     set_answer(job, &a);
-    pump(w);
 }
 
 static void call(struct worker *w)
@@ -1079,7 +1110,6 @@ static void on_recorded(void *of, const struct db_outcome *out)
         }
     }
     w->freed_sent = 0;
-    pump(w);
 }
 
 static void add_pauses(struct worker *w)
@@ -1149,8 +1179,8 @@ static void record(struct worker *w)
     }
     w->freed_sent = w->freed_n < 256 ? w->freed_n : 256;
     for (int i = 0; i < w->freed_sent; i++) {
-        db_put(&w->intent_columns, w->freed[i]);
-        db_put(&w->intent_columns, "released");
+        db_put(&w->intent_columns, w->freed[i].work);
+        db_put(&w->intent_columns, w->freed[i].state);
         db_row_end(&w->intent_columns);
     }
     if (w->call_columns.rows) {
@@ -1276,12 +1306,7 @@ static void send_on(struct worker *w)
     }
 }
 
-/* ---- the turn ---- */
-
-static void pump(struct worker *w)
-{
-    (void)w; /* everything is looked at once, at the end of the turn: see turn() */
-}
+/* ---- the turn: callbacks change lists, and everything that follows from it is done once, at the end of the turn ---- */
 
 static void on_changed(void *of)
 {
@@ -1310,7 +1335,10 @@ static void on_prove(void *of, uint32_t events)
     (void)events;
     if (!w->suspect)
         return;
-    kafka_prove_membership(w->consumer);
+    if (!kafka_prove_membership(w->consumer) && !w->hand_n) {
+        trust(w); /* nothing was fetched yet: there is nothing that could be somebody else's */
+        return;
+    }
     loop_timer_set(w->loop, &w->prove, loop_now(w->loop) + 1000000);
 }
 
@@ -1642,6 +1670,8 @@ static void end(struct worker *w)
         kafka_consumer_close(w->consumer);
         w->consumer = NULL;
     }
+    while (w->parts)
+        part_forget(w, w->parts);
     http_close(w->http);
     access_close(&w->access);
     kafka_producer_close(w->producer, 1000);

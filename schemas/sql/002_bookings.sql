@@ -148,7 +148,8 @@ CREATE FUNCTION appt_not_made(id uuid, who text) RETURNS boolean LANGUAGE sql AS
          WHERE appt_id = id AND prereg_id IS NULL AND answer = 'unknown' RETURNING appt_id),
     freed AS (
         UPDATE intents i SET state = 'released', changed_at = clock_timestamp() FROM said
-         WHERE i.stage = 'prereg-create' AND i.work_id = said.appt_id::text),
+         WHERE i.stage = 'prereg-create' AND i.work_id = said.appt_id::text
+           AND NOT (i.state = 'taken' AND i.deadline > clock_timestamp())), -- a try under way says itself what came of it
     noted AS (
         INSERT INTO attempts (stage, subject, work_id, call, verdict, code, reason)
         SELECT 'desk', appt_id::text, appt_id::text, 'not made', 'done', 'not_made', 'by ' || who FROM said)

@@ -1,0 +1,767 @@
+#include "common/producer.h"
+
+#include "common/db.h"
+#include "common/instant.h"
+#include "common/log.h"
+#include "common/metrics.h"
+#include "common/program.h"
+#include "common/status.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+enum {
+    ROUND_MAX = 1000,
+    SECOND_US = 1000000,
+    ONCE_WAIT_S = 60,   /* --once: how long Kafka may take, to be there and to acknowledge */
+    KAFKA_SLOW_S = 10,  /* unacknowledged for so long, it is said */
+    ASK_LOG_MS = 1000,
+    LOG_EVERY_S = 3600,
+    PURGE_EVERY_S = 86400,
+    READERS_MAX = 8,
+    CUTS_MAX = 64,
+};
+
+static int64_t resend_seconds, purge_after_days;
+static const char *vendor_ca_file;
+
+static const struct setting producer_settings[] = {
+    {"RESEND_SECONDS", SET_WHOLE, "10", .least = 1, .most = 3600, .to = &resend_seconds,
+     .help = "how often rows that are due are sent: those whose time to be tried again has come"},
+    {"PURGE_AFTER_DAYS", SET_WHOLE, "30", .least = 0, .most = 3650, .to = &purge_after_days,
+     .help = "days after which people's data and history are deleted; 0: never"},
+    {"VENDOR_CA_FILE", SET_TEXT, NULL, .to = &vendor_ca_file,
+     .help = "file of a private certificate authority for the vendor (PEM); the system's when not set"},
+    {0}};
+
+/* A row on its way to Kafka. */
+struct outgoing {
+    struct producer *p;
+    char work_id[64], retry_at[48];
+    bool has_retry, acknowledged;
+};
+
+struct producer {
+    const struct producer_plan *plan;
+    struct loop *loop;
+    struct http *http;
+    PGconn *conn; /* NULL: lost, or never had */
+    bool started, locked, topics_known, once, said_pg, said_lock, said_kafka;
+    char pg_trouble[240], source[80];
+    struct kafka_producer *kafka;
+    struct status *status;
+    const char *topic;
+    const char *groups[READERS_MAX], *topics[READERS_MAX];
+
+    struct outgoing round[ROUND_MAX];
+    int round_count, round_pending;
+    bool round_full, round_failed;
+    int64_t round_us; /* when it was begun */
+
+    int64_t connect_at_us, topics_at_us, send_at_us, mark_at_us, poll_at_us, log_at_us, purge_at_us;
+    struct db_columns columns;
+    struct text key, value;
+    struct metric *sent, *polling;
+};
+
+/* ---- PostgreSQL and the lock ---- */
+
+static void disconnect(struct producer *p, const char *why)
+{
+    if (p->conn)
+        PQfinish(p->conn);
+    p->conn = NULL;
+    p->locked = false;
+    snprintf(p->pg_trouble, sizeof p->pg_trouble, "%s", why);
+    p->connect_at_us = loop_now(p->loop) + SECOND_US;
+    if (!p->said_pg && !p->once)
+        log_warn("%s; waiting for it", why);
+    p->said_pg = true;
+}
+
+struct fault producer_run(struct producer *p, PGresult **ret, const char *sql, int params, const char *const *values)
+{
+    *ret = NULL;
+    if (!p->conn || !p->locked)
+        return FAULT(RETRY, "PostgreSQL is not there");
+    struct fault f = pg_run(p->conn, ret, sql, params, values);
+    if (f.kind && PQstatus(p->conn) != CONNECTION_OK)
+        disconnect(p, f.what);
+    return f;
+}
+
+struct fault producer_do_(struct producer *p, const char *sql, const char *const *values, size_t count)
+{
+    SCOPED(PQclear) PGresult *res = NULL;
+
+    return producer_run(p, &res, sql, (int)count, values);
+}
+
+struct loop *producer_loop(const struct producer *p)
+{
+    return p->loop;
+}
+
+static struct fault connect_pg(struct producer *p)
+{
+    TRY(pg_open(&p->conn, p->plan->name));
+    struct fault f = pg_check_schema(p->conn);
+    if (f.kind) {
+        PQfinish(p->conn);
+        p->conn = NULL;
+        return f;
+    }
+    if (p->said_pg)
+        log_info("PostgreSQL is there");
+    p->said_pg = false;
+    p->pg_trouble[0] = '\0';
+    return FAULT_OK;
+}
+
+static struct fault take_lock(struct producer *p)
+{
+    SCOPED(PQclear) PGresult *res = NULL;
+    struct fault f =
+        pg_run(p->conn, &res, "SELECT pg_try_advisory_lock(hashtextextended($1, 0))", 1, (const char *const[]){p->source});
+
+    if (f.kind) {
+        disconnect(p, f.what);
+        return f;
+    }
+    p->locked = PQgetvalue(res, 0, 0)[0] == 't';
+    if (p->locked) {
+        if (p->said_lock)
+            log_info("the lock is ours");
+        p->said_lock = false;
+        return FAULT_OK;
+    }
+    if (!p->said_lock && !p->once)
+        log_info("another producer of %s is at work; waiting for it to end", p->plan->source);
+    p->said_lock = true;
+    return FAULT(RETRY, "another producer of %s is at work in database %s: it does what this one would", p->plan->source,
+                 PQdb(p->conn));
+}
+
+/* Connection, schema, lock. MISUSE is for the start; later it is one more thing to wait for. */
+static struct fault upkeep_pg(struct producer *p)
+{
+    if (p->conn && p->locked)
+        return FAULT_OK;
+    if (loop_now(p->loop) < p->connect_at_us)
+        return FAULT(RETRY, "%s", *p->pg_trouble ? p->pg_trouble : "waiting for the lock");
+    p->connect_at_us = loop_now(p->loop) + SECOND_US;
+    if (!p->conn) {
+        struct fault f = connect_pg(p);
+        if (f.kind && (f.kind == FAULT_RETRY || p->started))
+            disconnect(p, f.what);
+        if (f.kind)
+            return f;
+    }
+    return take_lock(p);
+}
+
+/* ---- sending ---- */
+
+static void header(rd_kafka_headers_t *h, const char *name, const char *value)
+{
+    rd_kafka_header_add(h, name, -1, value, -1);
+}
+
+static rd_kafka_headers_t *event_headers(const struct producer *p, const char *work_id, const char *trace_id)
+{
+    rd_kafka_headers_t *h = rd_kafka_headers_new(8);
+    char text[120], when[INSTANT_SIZE];
+    uint64_t random[3] = {0};
+
+    (void)!getrandom(random, sizeof random, GRND_NONBLOCK);
+    instant_write(time(NULL), when);
+    header(h, "ce_specversion", "1.0");
+    snprintf(text, sizeof text, "%s/%s", p->plan->name, work_id);
+    header(h, "ce_id", text);
+    snprintf(text, sizeof text, "/shelfwire/%s", p->plan->name);
+    header(h, "ce_source", text);
+    snprintf(text, sizeof text, "shelfwire.%s", p->plan->topic);
+    header(h, "ce_type", text);
+    header(h, "ce_time", when);
+    header(h, "content-type", "application/json");
+    if (strlen(trace_id) == 32)
+        snprintf(text, sizeof text, "00-%s-%016" PRIx64 "-01", trace_id, random[0]);
+    else
+        snprintf(text, sizeof text, "00-%016" PRIx64 "%016" PRIx64 "-%016" PRIx64 "-01", random[1], random[2], random[0]);
+    header(h, "traceparent", text);
+    return h;
+}
+
+static void on_delivered(void *of, const char *error)
+{
+    struct outgoing *out = of;
+    struct producer *p = out->p;
+
+    p->round_pending--;
+    out->acknowledged = !error;
+    if (error && !p->round_failed)
+        log_about(LOG_WARN, p->topic, "Kafka did not take a message: %s; it is sent again", error);
+    p->round_failed = p->round_failed || error;
+}
+
+static struct fault produce_due(struct producer *p, const PGresult *due)
+{
+    int bad = 0;
+
+    for (int i = 0; i < PQntuples(due); i++) {
+        struct outgoing *out = &p->round[p->round_count];
+        *out = (struct outgoing){.p = p, .has_retry = !PQgetisnull(due, i, 1)};
+        snprintf(out->work_id, sizeof out->work_id, "%s", PQgetvalue(due, i, 0));
+        snprintf(out->retry_at, sizeof out->retry_at, "%s", PQgetvalue(due, i, 1));
+        text_clear(&p->key);
+        text_clear(&p->value);
+        struct fault f = p->plan->message(due, i, &p->key, &p->value);
+        if (!f.kind && (p->key.failed || p->value.failed))
+            return FAULT(FATAL, "out of memory");
+        if (f.kind) {
+            log_about(LOG_ERROR, out->work_id, "cannot be sent: %s", f.what);
+            bad++;
+            continue;
+        }
+        struct kafka_message m = {.topic = p->topic, .key = text_str(&p->key), .key_len = p->key.len,
+                                  .value = text_str(&p->value), .len = p->value.len,
+                                  .headers = event_headers(p, out->work_id, PQgetvalue(due, i, 2))};
+        if (!kafka_produce(p->kafka, &m, out)) {
+            rd_kafka_headers_destroy(m.headers);
+            break;
+        }
+        p->round_count++;
+        p->round_pending++;
+    }
+    return bad ? FAULT(RETRY, "%d row%s cannot be sent", bad, bad == 1 ? "" : "s") : FAULT_OK;
+}
+
+static struct fault begin_round(struct producer *p)
+{
+    SCOPED(PQclear) PGresult *due = NULL;
+    char limit[16];
+
+    p->send_at_us = loop_now(p->loop) + resend_seconds * SECOND_US;
+    snprintf(limit, sizeof limit, "%d", ROUND_MAX);
+    TRY(producer_run(p, &due, p->plan->due_sql, 1, (const char *const[]){limit}));
+    p->round_us = loop_now(p->loop);
+    p->round_full = PQntuples(due) == ROUND_MAX;
+    p->round_failed = false;
+    struct fault f = produce_due(p, due);
+    if (PQntuples(due) && !p->round_count) /* not a single one: the local queue is full, or none can be written */
+        p->send_at_us = loop_now(p->loop) + SECOND_US;
+    return f;
+}
+
+static struct fault finish_round(struct producer *p)
+{
+    const char *values[2];
+    int sent = 0;
+
+    db_columns_begin(&p->columns, 2);
+    for (int i = 0; i < p->round_count; i++)
+        if (p->round[i].acknowledged) {
+            db_put(&p->columns, p->round[i].work_id);
+            db_put(&p->columns, p->round[i].has_retry ? p->round[i].retry_at : NULL);
+            db_row_end(&p->columns);
+            sent++;
+        }
+    db_columns_end(&p->columns, values);
+    p->mark_at_us = loop_now(p->loop) + SECOND_US;
+    if (sent) /* a failure leaves the round as it is: it is marked when PostgreSQL is back */
+        TRY(producer_do_(p, p->plan->sent_sql, values, 2));
+    metric_add(p->sent, sent);
+    if (sent)
+        log_debug("%d sent to %s", sent, p->topic);
+    p->round_count = 0;
+    p->mark_at_us = 0;
+    if (p->round_full && sent)
+        p->send_at_us = 0;
+    return FAULT_OK;
+}
+
+static bool can_send(const struct producer *p)
+{
+    return p->topics_known && p->conn && p->locked;
+}
+
+/* What can be done about sending now. */
+static struct fault send_step(struct producer *p)
+{
+    if (!can_send(p))
+        return FAULT_OK;
+    if (p->round_count && !p->round_pending && loop_now(p->loop) >= p->mark_at_us)
+        TRY(finish_round(p));
+    if (!p->round_count && loop_now(p->loop) >= p->send_at_us)
+        return begin_round(p);
+    return FAULT_OK;
+}
+
+static int wait_ms(const struct producer *p, int most_ms)
+{
+    int64_t until = p->round_count ? p->mark_at_us : p->send_at_us;
+
+    if (!can_send(p) || p->round_pending)
+        return most_ms; /* Kafka's answer wakes the loop */
+    int64_t ms = (until - loop_now(p->loop)) / 1000 + 1;
+    return ms < 1 ? 1 : ms < most_ms ? (int)ms : most_ms;
+}
+
+static void serve(struct producer *p, int most_ms)
+{
+    loop_turn(p->loop, wait_ms(p, most_ms));
+    struct fault f = send_step(p);
+    if (f.kind && p->conn)
+        log_warn("sending: %s", f.what);
+}
+
+/* ---- the program's waits ---- */
+
+struct asking {
+    http_done *use;
+    void *of;
+    bool ended;
+};
+
+static void on_answer(void *of, const struct http_response *res)
+{
+    struct asking *a = of;
+
+    a->ended = true;
+    a->use(a->of, res);
+}
+
+struct fault producer_ask(struct producer *p, const char *root, const struct http_request *req, int timeout_ms,
+                          http_done *use, void *of)
+{
+    struct asking a = {.use = use, .of = of};
+    struct http_exchange *x = http_send(p->http, root, req, timeout_ms, on_answer, &a);
+
+    if (!x)
+        return FAULT(RETRY, "out of memory");
+    while (!a.ended) {
+        if (loop_stopping(p->loop)) {
+            http_cancel(p->http, x);
+            return FAULT(RETRY, "told to stop");
+        }
+        serve(p, 1000);
+    }
+    return FAULT_OK;
+}
+
+struct fault producer_pause(struct producer *p, int ms)
+{
+    int64_t until = loop_now(p->loop) + (int64_t)ms * 1000;
+
+    while (loop_now(p->loop) < until && !loop_stopping(p->loop)) {
+        int64_t left = (until - loop_now(p->loop)) / 1000 + 1;
+        serve(p, left < 1000 ? (int)left : 1000);
+    }
+    return loop_stopping(p->loop) ? FAULT(RETRY, "told to stop") : FAULT_OK;
+}
+
+/* ---- was the log cut short? ---- */
+
+struct cut {
+    char mark[300], value[64];
+    bool lost; /* messages are gone that nobody had read; else only the mark is news */
+};
+
+/* What a group has committed of its topic; NULL when the broker does not say. */
+static rd_kafka_event_t *committed_of(rd_kafka_t *rk, const char *group)
+{
+    char why[128];
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
+    rd_kafka_ListConsumerGroupOffsets_t *asked = rd_kafka_ListConsumerGroupOffsets_new(group, NULL);
+
+    rd_kafka_AdminOptions_set_request_timeout(options, ASK_LOG_MS, why, sizeof why);
+    rd_kafka_ListConsumerGroupOffsets(rk, &asked, 1, options, queue);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, ASK_LOG_MS + 200);
+    if (event && rd_kafka_event_error(event)) {
+        log_debug("the offsets of group %s: %s", group, rd_kafka_event_error_string(event));
+        rd_kafka_event_destroy(event);
+        event = NULL;
+    }
+    rd_kafka_ListConsumerGroupOffsets_destroy(asked);
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_queue_destroy(queue);
+    return event;
+}
+
+static int64_t committed_at(rd_kafka_event_t *event, const char *topic, int32_t partition)
+{
+    size_t groups = 0;
+    const rd_kafka_group_result_t **results =
+        rd_kafka_ListConsumerGroupOffsets_result_groups(rd_kafka_event_ListConsumerGroupOffsets_result(event), &groups);
+
+    for (size_t i = 0; i < groups; i++) {
+        const rd_kafka_topic_partition_list_t *list = rd_kafka_group_result_partitions(results[i]);
+        for (int k = 0; list && k < list->cnt; k++)
+            if (list->elems[k].partition == partition && !strcmp(list->elems[k].topic, topic) && list->elems[k].offset >= 0)
+                return list->elems[k].offset;
+    }
+    return 0; /* never committed: it would begin with the oldest */
+}
+
+static struct fault mark_of(struct producer *p, const char *mark, char *ret, size_t size)
+{
+    SCOPED(PQclear) PGresult *res = NULL;
+
+    ret[0] = '\0';
+    TRY(producer_run(p, &res, "SELECT value FROM producer_marks WHERE producer = $1 AND mark = $2", 2,
+                     (const char *const[]){p->plan->name, mark}));
+    if (PQntuples(res))
+        snprintf(ret, size, "%s", PQgetvalue(res, 0, 0));
+    return FAULT_OK;
+}
+
+static void add_cut(struct cut *cuts, int *count, const char *kind, const char *group, const char *topic, int32_t partition,
+                    int64_t value, bool lost)
+{
+    if (*count == CUTS_MAX)
+        return;
+    struct cut *c = &cuts[(*count)++];
+    snprintf(c->mark, sizeof c->mark, "%s %s %s/%d", kind, group, topic, partition);
+    snprintf(c->value, sizeof c->value, "%" PRId64, value);
+    c->lost = lost;
+}
+
+/*
+ * Two signs: the oldest message left is newer than what the group has read; or the log is shorter than the group, or than
+ * we, have seen it: the topic was made anew. Each is acted upon once, which the marks remember.
+ */
+static struct fault look_at_partition(struct producer *p, rd_kafka_event_t *committed, const char *group, const char *topic,
+                                      int32_t partition, struct cut *cuts, int *count)
+{
+    int64_t low, high, read = committed_at(committed, topic, partition);
+    char mark[300], known[64];
+
+    if (rd_kafka_query_watermark_offsets(kafka_producer_handle(p->kafka), topic, partition, &low, &high, ASK_LOG_MS))
+        return FAULT_OK;
+    if (read < low) {
+        snprintf(mark, sizeof mark, "cut %s %s/%d", group, topic, partition);
+        TRY(mark_of(p, mark, known, sizeof known));
+        if (strtoll(known, NULL, 10) != low)
+            add_cut(cuts, count, "cut", group, topic, partition, low, true);
+    }
+    snprintf(mark, sizeof mark, "end %s %s/%d", group, topic, partition);
+    TRY(mark_of(p, mark, known, sizeof known));
+    int64_t end = read > high ? read : high, known_end = strtoll(known, NULL, 10);
+    if (high < known_end)
+        add_cut(cuts, count, "end", group, topic, partition, high, true);
+    else if (read > high && known_end != read)
+        add_cut(cuts, count, "end", group, topic, partition, read, true);
+    else if (end > known_end)
+        add_cut(cuts, count, "end", group, topic, partition, end, false);
+    return FAULT_OK;
+}
+
+static struct fault look_at_reader(struct producer *p, const char *group, const char *topic, struct cut *cuts, int *count)
+{
+    rd_kafka_t *rk = kafka_producer_handle(p->kafka);
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(rk, topic, NULL);
+    const struct rd_kafka_metadata *meta = NULL;
+    struct fault f = FAULT_OK;
+
+    bool failed = !handle || rd_kafka_metadata(rk, 0, handle, &meta, ASK_LOG_MS);
+    if (handle)
+        rd_kafka_topic_destroy(handle);
+    if (failed)
+        return FAULT(RETRY, "no broker answers");
+    int partitions = meta->topic_cnt && !meta->topics[0].err ? meta->topics[0].partition_cnt : 0;
+    rd_kafka_metadata_destroy(meta);
+    if (!partitions)
+        return FAULT_OK;
+    rd_kafka_event_t *committed = committed_of(rk, group);
+    if (!committed)
+        return FAULT(RETRY, "the broker does not list the offsets of a group");
+    for (int32_t i = 0; !f.kind && i < partitions && !loop_stopping(p->loop); i++)
+        f = look_at_partition(p, committed, group, topic, i, cuts, count);
+    rd_kafka_event_destroy(committed);
+    return f;
+}
+
+static struct fault send_again(struct producer *p, const struct cut *cuts, int count)
+{
+    SCOPED(PQclear) PGresult *again = NULL;
+    const char *lost = NULL;
+
+    for (int i = 0; i < count && !lost; i++)
+        lost = cuts[i].lost ? cuts[i].mark : NULL;
+    TRY(producer_do_(p, "BEGIN", NULL, 0));
+    if (lost)
+        TRY(producer_run(p, &again, p->plan->resend_sql, 0, NULL));
+    for (int i = 0; i < count; i++)
+        TRY(producer_do(p, "INSERT INTO producer_marks (producer, mark, value) VALUES ($1, $2, $3)"
+                           " ON CONFLICT (producer, mark) DO UPDATE SET value = excluded.value, set_at = clock_timestamp()",
+                        p->plan->name, cuts[i].mark, cuts[i].value));
+    TRY(producer_do_(p, "COMMIT", NULL, 0));
+    if (lost)
+        log_warn("Kafka's log was cut short or made anew before it was read (%s): %s sent and unanswered, sent again", lost,
+                 PQcmdTuples(again));
+    return FAULT_OK;
+}
+
+static void look_at_log(struct producer *p)
+{
+    static struct cut cuts[CUTS_MAX];
+    struct fault f = FAULT_OK;
+    int count = 0;
+
+    p->log_at_us = loop_now(p->loop) + (int64_t)LOG_EVERY_S * SECOND_US;
+    for (int i = 0; !f.kind && p->plan->readers[i].group; i++)
+        f = look_at_reader(p, p->groups[i], p->topics[i], cuts, &count);
+    if (f.kind)
+        log_debug("whether the log was cut short is not known: %s", f.what);
+    if (count && p->conn) {
+        f = send_again(p, cuts, count);
+        if (f.kind && p->conn) {
+            producer_do_(p, "ROLLBACK", NULL, 0);
+            log_warn("%s", f.what);
+        }
+    }
+}
+
+/* ---- the purge ---- */
+
+static void purge(struct producer *p)
+{
+    SCOPED(PQclear) PGresult *res = NULL;
+    char days[16];
+    struct fault f;
+
+    p->purge_at_us = loop_now(p->loop) + (int64_t)PURGE_EVERY_S * SECOND_US;
+    snprintf(days, sizeof days, "%" PRId64, purge_after_days);
+    if (purge_after_days)
+        f = producer_run(p, &res, "SELECT what, deleted FROM purge($1::integer)", 1, (const char *const[]){days});
+    else /* the history needs its next months all the same */
+        f = producer_run(p, &res, "SELECT NULL, 0 FROM attempts_make_partitions()", 0, NULL);
+    if (f.kind) {
+        log_warn("the purge: %s", f.what);
+        return;
+    }
+    for (int i = 0; i < PQntuples(res); i++)
+        if (strcmp(PQgetvalue(res, i, 1), "0") != 0)
+            log_info("purged %s: %s older than %s days", PQgetvalue(res, i, 0), PQgetvalue(res, i, 1), days);
+}
+
+/* ---- beginning and end ---- */
+
+static bool is_ready(void *of, struct text *why)
+{
+    struct producer *p = of;
+    bool ready = true;
+
+    if (loop_stopping(p->loop)) {
+        text_puts(why, "stopping; ");
+        ready = false;
+    }
+    if (!p->conn) {
+        text_printf(why, "%s; ", *p->pg_trouble ? p->pg_trouble : "connecting to PostgreSQL");
+        ready = false;
+    } else if (!p->locked) {
+        text_printf(why, "another producer of %s is at work; ", p->plan->source);
+        ready = false;
+    }
+    if (!p->topics_known) {
+        text_puts(why, "no Kafka broker yet; ");
+        ready = false;
+    } else if (p->round_pending && loop_now(p->loop) - p->round_us > (int64_t)KAFKA_SLOW_S * SECOND_US) {
+        text_printf(why, "Kafka has not acknowledged %d messages for %" PRId64 " s; ", p->round_pending,
+                    (loop_now(p->loop) - p->round_us) / SECOND_US);
+        ready = false;
+    }
+    p->plan->trouble(why);
+    return ready;
+}
+
+static struct fault upkeep_topics(struct producer *p)
+{
+    const struct kafka_topic_plan plan = {p->topic, false};
+
+    if (p->topics_known)
+        return FAULT_OK;
+    if (loop_now(p->loop) < p->topics_at_us)
+        return FAULT(RETRY, "no Kafka broker yet");
+    struct fault f = kafka_ensure_topics(kafka_producer_handle(p->kafka), &plan, 1, 1000);
+    p->topics_at_us = loop_now(p->loop) + SECOND_US;
+    p->topics_known = !f.kind;
+    if (f.kind == FAULT_RETRY && !p->said_kafka)
+        log_warn("%s; waiting for it", f.what);
+    else if (!f.kind && p->said_kafka)
+        log_info("Kafka is there");
+    p->said_kafka = f.kind != FAULT_NONE;
+    return f;
+}
+
+static struct fault begin(struct producer *p, const struct producer_plan *plan, bool check)
+{
+    struct status_source source = {is_ready, NULL, p};
+
+    p->plan = plan;
+    p->topic = kafka_topic(plan->topic);
+    snprintf(p->source, sizeof p->source, "shelfwire producer of %s", plan->source);
+    for (int i = 0; i < READERS_MAX && plan->readers[i].group; i++) {
+        p->groups[i] = kafka_topic(plan->readers[i].group);
+        p->topics[i] = kafka_topic(plan->readers[i].topic);
+    }
+    TRY(loop_open(&p->loop));
+    loop_turn(p->loop, 0);
+    TRY(http_open(&p->http, p->loop, 2, vendor_ca_file));
+    plan->begin(p);
+    p->sent = metric_make(METRIC_COUNTER, "shelfwire_sent_total", "Messages acknowledged by Kafka.", "%s", "");
+    p->polling = metric_make(METRIC_GAUGE, "shelfwire_poll_seconds", "How long the last poll took.", "%s", "");
+    TRY(kafka_producer_open(&p->kafka, p->loop, plan->name, on_delivered));
+    if (check || p->once)
+        return FAULT_OK;
+    return status_open(&p->status, p->loop, program_metrics_address, (int)program_metrics_port, &source);
+}
+
+static void end(struct producer *p)
+{
+    if (p->kafka && p->round_count) {
+        if (p->round_pending)
+            kafka_flush(p->kafka, 1000);
+        if (p->conn && p->locked)
+            finish_round(p);
+    }
+    http_close(p->http);
+    kafka_producer_close(p->kafka, 0);
+    status_close(p->status);
+    if (p->conn)
+        PQfinish(p->conn);
+    db_columns_free(&p->columns);
+    text_free(&p->key);
+    text_free(&p->value);
+    loop_close(p->loop);
+}
+
+static struct fault poll_once(struct producer *p)
+{
+    int64_t began = loop_now(p->loop);
+    struct fault f = p->plan->poll(p);
+
+    metric_set(p->polling, (double)(loop_now(p->loop) - began) / SECOND_US);
+    p->send_at_us = 0; /* what it found is sent at once */
+    return f;
+}
+
+/* Connection, lock and broker, or why not; --once waits only for the broker. */
+static struct fault upkeep(struct producer *p)
+{
+    TRY(upkeep_pg(p));
+    TRY(upkeep_topics(p));
+    if (loop_now(p->loop) >= p->purge_at_us)
+        purge(p);
+    if (loop_now(p->loop) >= p->log_at_us)
+        look_at_log(p);
+    return FAULT_OK;
+}
+
+/* Until nothing is due and everything is acknowledged. */
+static struct fault send_all(struct producer *p, int64_t until_us)
+{
+    while (!loop_stopping(p->loop)) {
+        loop_turn(p->loop, wait_ms(p, 100));
+        if (p->round_count && !p->round_pending) {
+            bool more = p->round_full && !p->round_failed;
+            TRY(finish_round(p));
+            if (!more)
+                return p->round_failed ? FAULT(RETRY, "Kafka did not take every message: the next run sends the rest") : FAULT_OK;
+        }
+        if (!p->round_count) {
+            TRY(begin_round(p));
+            if (!p->round_count)
+                return FAULT_OK;
+        }
+        if (loop_now(p->loop) >= until_us)
+            return FAULT(RETRY, "Kafka has not acknowledged %d messages within %d s: the next run sends them", p->round_pending,
+                         ONCE_WAIT_S);
+    }
+    return FAULT(RETRY, "told to stop");
+}
+
+static struct fault run_once(struct producer *p)
+{
+    int64_t until = loop_now(p->loop) + (int64_t)ONCE_WAIT_S * SECOND_US;
+    struct fault f;
+
+    TRY(upkeep_pg(p));
+    while ((f = upkeep(p)).kind == FAULT_RETRY && p->locked && loop_now(p->loop) < until && !loop_stopping(p->loop))
+        loop_turn(p->loop, 200);
+    if (f.kind)
+        return f;
+    struct fault polled = poll_once(p);
+    if (!p->conn)
+        return polled;
+    f = send_all(p, loop_now(p->loop) + (int64_t)ONCE_WAIT_S * SECOND_US);
+    return polled.kind ? polled : f;
+}
+
+static struct fault run_service(struct producer *p)
+{
+    while (!loop_stopping(p->loop)) {
+        struct fault f = upkeep(p);
+        if (f.kind && f.kind != FAULT_RETRY && !p->started)
+            return f;
+        p->started = p->started || !f.kind;
+        if (!f.kind && loop_now(p->loop) >= p->poll_at_us) {
+            p->poll_at_us = loop_now(p->loop) + *p->plan->poll_seconds * SECOND_US;
+            poll_once(p);
+        }
+        if (loop_stopping(p->loop))
+            break;
+        int64_t ms = (p->poll_at_us - loop_now(p->loop)) / 1000 + 1;
+        serve(p, f.kind || ms > 1000 ? 1000 : ms < 1 ? 1 : (int)ms);
+    }
+    return FAULT_OK;
+}
+
+static struct fault check_all(struct producer *p)
+{
+    SCOPED(PQfinish) PGconn *conn = NULL;
+    const struct kafka_topic_plan none[1];
+
+    TRY(pg_open(&conn, p->plan->name));
+    TRY(pg_check_schema(conn));
+    printf("ok  PostgreSQL: database %s, schema %d\n", PQdb(conn), SCHEMA_VERSION);
+    TRY(kafka_ensure_topics(kafka_producer_handle(p->kafka), none, 0, 5000));
+    printf("ok  Kafka answers\n");
+    TRY(p->plan->check(p));
+    printf("ok  %s is ready to run\n", p->plan->name);
+    return FAULT_OK;
+}
+
+static struct fault run(const struct producer_plan *plan, const struct program *program, int argc, char **argv)
+{
+    static struct producer p;
+    struct program_arguments arguments;
+
+    TRY(program_open(program, argc, argv, &arguments));
+    if (arguments.ended)
+        return FAULT_OK;
+    TRY(kafka_check_settings());
+    TRY(plan->settled());
+    p.once = arguments.once;
+    struct fault f = begin(&p, plan, arguments.check);
+    if (!f.kind)
+        f = arguments.check ? check_all(&p) : arguments.once ? run_once(&p) : run_service(&p);
+    if (p.loop)
+        end(&p);
+    if (!f.kind && !arguments.check && !arguments.once)
+        log_info("stopped");
+    return f;
+}
+
+int producer_main(const struct producer_plan *plan, int argc, char **argv)
+{
+    const struct setting *tables[] = {plan->settings, producer_settings, kafka_settings, NULL};
+    const struct program program = {.name = plan->name, .about = plan->about, .arguments = "[--once]", .tables = tables};
+
+    return program_exit(&program, run(plan, &program, argc, argv));
+}

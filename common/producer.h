@@ -1,0 +1,86 @@
+/*
+ * producer.h - the engine of a producer: it looks at a vendor every so often, writes what it wants done into rows, and
+ * sends those rows to a topic.
+ *
+ * A producer is a declaration (struct producer_plan) and `return producer_main(&it, argc, argv);`. The engine owns the
+ * loop, --once, --check, the lock, PostgreSQL, Kafka, the sending, the purge, /metrics and /readyz; the program owns its
+ * vendor and its rows.
+ *
+ *   lock    One producer a source: an advisory lock of the one connection every statement goes over. A lost connection
+ *           is a lost lock: nothing is written until both are back. Such a lock needs a session of its own: no pooler
+ *           that hands out transactions may stand between.
+ *   poll    The program reads its vendor and commits what it found. Its waits (producer_ask, producer_pause) serve
+ *           everything else meanwhile, so it must not wait inside a transaction.
+ *   send    The rows that are due, a round at a time: read, produced, acknowledged by every in-sync replica, and only then
+ *           marked. A crash in between sends a row again, which every stage bears. Rows that Kafka has not acknowledged
+ *           are never queued a second time, however long an outage lasts.
+ *   log     At start and hourly: was a topic cut short (retention) before its group had read it, or made anew? Then what
+ *           was sent and never answered is due again, once. A broker that cannot say is not asked twice in an hour.
+ *   purge   At start and daily.
+ *
+ * --once polls once, sends what is due, waits for the acknowledgements, and exits 0; 111 when anything failed.
+ * Threads   everything runs on one thread; callbacks may block for a statement, not for a vendor.
+ */
+#ifndef SHELFWIRE_PRODUCER_H
+#define SHELFWIRE_PRODUCER_H
+
+#include "common/http.h"
+#include "common/kafka.h"
+#include "common/pg.h"
+#include "common/settings.h"
+
+struct producer; /* opaque */
+
+struct producer_reader {
+    const char *group, *topic; /* without prefix */
+};
+
+struct producer_plan {
+    const char *name;   /* the program */
+    const char *about;  /* one sentence, for --help */
+    const char *source; /* what it polls: one producer of it at a time */
+    const char *topic;  /* without prefix */
+    const struct setting *settings;
+    const int64_t *poll_seconds;
+    const struct producer_reader *readers; /* whose reading its work depends on; ends with a NULL group */
+
+    struct fault (*settled)(void); /* after the settings are read: what they must agree on */
+    struct fault (*check)(struct producer *p); /* --check: asks the vendor, prints a line for each thing */
+    void (*begin)(struct producer *p); /* its metrics; nothing is connected yet */
+
+    /* Looks once. It logs what fails; the fault it returns is only for --once. */
+    struct fault (*poll)(struct producer *p);
+    /* For /readyz: what its vendor makes it wait for. */
+    void (*trouble)(struct text *why);
+
+    /*
+     * due_sql: the rows to send, in order, at most $1: work id, retry_at (text), trace id, then what `message` wants.
+     * sent_sql: marks those acknowledged: $1 text[] work ids, $2 text[] retry_at as it was read, so that a word said
+     * meanwhile is not lost.
+     * resend_sql: makes due what was sent and never answered; yields no rows.
+     */
+    const char *due_sql, *sent_sql, *resend_sql;
+    struct fault (*message)(const PGresult *due, int row, struct text *ret_key, struct text *ret_value);
+};
+
+int producer_main(const struct producer_plan *plan, int argc, char **argv);
+
+/* ---- for the program's own steps ---- */
+
+struct loop *producer_loop(const struct producer *p);
+
+/* Sends a request and waits for its end, which `use` is told. RETRY when the program is to stop: `use` was not called. */
+struct fault producer_ask(struct producer *p, const char *root, const struct http_request *req, int timeout_ms,
+                          http_done *use, void *of);
+
+/* Waits. RETRY when the program is to stop. */
+struct fault producer_pause(struct producer *p, int ms);
+
+/* A statement on the connection that holds the lock; RETRY when that is gone. The result is the caller's. */
+struct fault producer_run(struct producer *p, PGresult **ret, const char *sql, int params, const char *const *values);
+
+#define producer_do(p, sql, ...) \
+    producer_do_(p, sql, (const char *const[]){__VA_ARGS__}, COUNT(((const char *const[]){__VA_ARGS__})))
+struct fault producer_do_(struct producer *p, const char *sql, const char *const *values, size_t count);
+
+#endif

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Every test: installs what is missing, builds, and runs unit tests, fuzz targets (a short while), the scenarios against
+# PostgreSQL and Apache Kafka, and the demo. tests/run.sh [STEP...] runs only the steps named: unit python sandbox
+# services fuzz scenarios demo. FUZZ_SECONDS: how long each fuzz target runs (5). The exit code says whether all passed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+steps=("$@")
+[ ${#steps[@]} -gt 0 ] || steps=(unit python sandbox services fuzz scenarios demo)
+passed=0
+failed=0
+logs=$(mktemp -d)
+chmod go+x "$logs"
+trap 'rm -rf "$logs"' EXIT
+
+tests/setup.sh test
+
+build() { # PRESET
+    cmake --preset "$1" >"$logs/cmake" 2>&1 && cmake --build --preset "$1" >>"$logs/cmake" 2>&1 ||
+        { tail -40 "$logs/cmake"; echo "run.sh: the $1 build failed"; exit 1; }
+}
+
+# Runs a command, shows the end of what it says, and counts it as one test.
+one() { # NAME COMMAND...
+    local name=$1 since=$SECONDS
+    shift
+    if "$@" >"$logs/out" 2>&1; then
+        passed=$((passed + 1))
+        printf 'ok    %s (%d s)\n' "$name" $((SECONDS - since))
+    else
+        failed=$((failed + 1))
+        tail -60 "$logs/out"
+        printf 'FAIL  %s (%d s)\n' "$name" $((SECONDS - since))
+    fi
+}
+
+# pytest, counted test by test.
+pytests() { # NAME PATH...
+    local name=$1 since=$SECONDS good bad line
+    shift
+    /usr/bin/python3 -m pytest -q -p no:cacheprovider --no-header -rf --durations=5 "$@" >"$logs/out" 2>&1 || true
+    line=$(grep -E '^[=, 0-9a-z]*(passed|failed|error)' "$logs/out" | tail -1 || true)
+    good=$(grep -oE '[0-9]+ passed' <<<"$line" | cut -d' ' -f1 || true)
+    bad=$(grep -oE '[0-9]+ (failed|error)' <<<"$line" | awk '{n += $1} END {print n + 0}' || true)
+    [ -n "$line" ] || bad=1
+    passed=$((passed + ${good:-0}))
+    failed=$((failed + ${bad:-0}))
+    if [ "${bad:-0}" -gt 0 ]; then tail -150 "$logs/out"; fi
+    printf '%s  %s: %s (%d s)\n' "$([ "${bad:-0}" -gt 0 ] && echo FAIL || echo 'ok  ')" "$name" "$line" $((SECONDS - since))
+}
+
+build release
+build asan
+export SHELFWIRE_BUILD="$PWD/build-asan/bin"
+export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1}" UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
+
+for step in "${steps[@]}"; do
+    case $step in
+    unit) for test in build-asan/bin/*_test; do one "$(basename "$test")" "$test"; done ;;
+    python) pytests "schemas, migrate, SQL" tests/unit ;;
+    sandbox) one "sandbox" /usr/bin/python3 tests/sandbox/selftest.py build-asan/bin/sandbox ;;
+    services) one "services" tests/services/selftest.sh postgres embedded kafka ;;
+    fuzz)
+        build fuzz
+        for target in build-fuzz/bin/*_fuzz; do
+            name=$(basename "$target" _fuzz)
+            mkdir -p "$logs/corpus/$name"
+            one "fuzz $name" "$target" -max_total_time="${FUZZ_SECONDS:-5}" -timeout=10 -rss_limit_mb=2048 \
+                -artifact_prefix="$logs/" "$logs/corpus/$name" "tests/fuzz/corpus/$name"
+        done
+        ;;
+    scenarios) pytests "scenarios on PostgreSQL and Apache Kafka" tests/scenarios ;;
+    demo) one "demo" tests/demo.sh ;;
+    *) echo "run.sh: no step is called $step: unit python sandbox services fuzz scenarios demo"; exit 100 ;;
+    esac
+done
+
+printf '%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]

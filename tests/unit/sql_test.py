@@ -1,0 +1,352 @@
+"""What the functions and triggers of schemas/sql do, on a throw-away PostgreSQL."""
+import pathlib
+import uuid
+
+import psycopg2
+import pytest
+
+SQL = pathlib.Path(__file__).resolve().parents[2] / "schemas/sql"
+NOBODY = str(uuid.UUID(int=0))
+
+
+@pytest.fixture
+def db(database):
+    for path in sorted(SQL.glob("*.sql")):
+        database.rows(path.read_text())
+    return database
+
+
+def window(db, **columns):
+    """A wanted window of tomorrow, with other columns as given; its appt_id."""
+    columns = {"source": "libcal", "location_id": "1", "booking_id": "cs_1", "asked_id": "G1", "destination": "d", **columns}
+    columns.setdefault("starts_at", db.one("SELECT now() + interval '1 day'"))
+    columns.setdefault("ends_at", db.one("SELECT %s + interval '1 hour'", columns["starts_at"]))
+    return db.one(f"INSERT INTO appts ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(columns))}) RETURNING appt_id::text",
+                  *columns.values())
+
+
+def change(db, appt_id, **columns):
+    db.rows(f"UPDATE appts SET {', '.join(name + ' = %s' for name in columns)} WHERE appt_id = %s", *columns.values(), appt_id)
+
+
+def desk(db):
+    return db.rows("SELECT kind, reason FROM desk WHERE closed_at IS NULL ORDER BY desk_id")
+
+
+# ---- the desk ----
+
+FIRST_SEEN = "withdraw at the gate: "
+UNKNOWN = "nobody knows whether the pre-registration was made: look at the gate, then say made or not made"
+LOOK = "; nobody knows whether it was made: look for it"
+
+# when, the window's columns, what the desk says of it
+DESK = [
+    ("nothing was answered", {}, []),
+    ("made", {"answer": "made", "prereg_id": "p1"}, []),
+    ("made, perhaps twice", {"answer": "made", "prereg_id": "p1", "maybe_made": True},
+     [("maybe_twice", "an earlier try may have made a second pre-registration: look for it beside p1")]),
+    ("made, perhaps twice, and the gate gave no id", {"answer": "made", "maybe_made": True},
+     [("maybe_twice", "an earlier try may have made a second pre-registration: look for it beside ")]),
+    ("unknown", {"answer": "unknown", "reason": "no answer in 60 s"}, [("unknown", UNKNOWN)]),
+    ("no card", {"answer": "no_card", "reason": "Alma knows no active card"}, [("no_card", "Alma knows no active card")]),
+    ("no reason", {"answer": "expired"}, [("expired", "expired")]),
+    ("set aside", {"answer": "set_aside", "reason": "r"}, [("set_aside", "r")]),
+    ("the visitor is gone: asked again from the left", {"answer": "visitor_gone"}, []),
+    ("not wanted, nothing was made", {"wanted": False}, []),
+    ("not wanted, no card", {"wanted": False, "answer": "no_card"}, []),
+    ("not wanted, made", {"wanted": False, "unwanted_reason": "cancelled", "answer": "made", "prereg_id": "p1"},
+     [("withdraw", FIRST_SEEN + "cancelled; pre-registration p1")]),
+    ("not wanted, made perhaps twice",
+     {"wanted": False, "unwanted_reason": "cancelled", "answer": "made", "prereg_id": "p1", "maybe_made": True},
+     [("withdraw", FIRST_SEEN + "cancelled; pre-registration p1; there may be a second one")]),
+    ("not wanted, unknown", {"wanted": False, "unwanted_reason": "gone", "answer": "unknown"}, [("withdraw", FIRST_SEEN + "gone" + LOOK)]),
+    ("not wanted, nobody said why", {"wanted": False, "answer": "unknown"}, [("withdraw", FIRST_SEEN + LOOK)]),
+    ("not wanted, perhaps made", {"wanted": False, "unwanted_reason": "gone", "maybe_made": True}, [("withdraw", FIRST_SEEN + "gone")]),
+]
+
+
+@pytest.mark.parametrize("columns, said", [row[1:] for row in DESK], ids=[row[0] for row in DESK])
+def test_desk(db, columns, said):
+    appt = window(db, **columns)
+    assert desk(db) == said
+    change(db, appt, wanted=True, answer="made", prereg_id="p", maybe_made=False)
+    assert desk(db) == []  # it closes itself when its cause is gone
+    change(db, appt, **{"prereg_id": None, "answer": None, **columns})
+    assert desk(db) == said
+    assert db.one("SELECT count(*) FROM desk") == 2 * len(said)
+
+
+@pytest.mark.parametrize("columns, said", [row[1:] for row in DESK], ids=[row[0] for row in DESK])
+def test_desk_is_silent_about_a_visit_that_is_over(db, columns, said):
+    window(db, starts_at=db.one("SELECT now() - interval '3 hours'"), **columns)
+    assert desk(db) == []
+
+
+def test_desk_one_kind_after_another(db):
+    appt = window(db, answer="no_card", reason="a")
+    change(db, appt, reason="b")
+    assert desk(db) == [("no_card", "b")]
+    change(db, appt, answer="unknown")
+    assert desk(db) == [("unknown", UNKNOWN)]
+    change(db, appt, wanted=False, unwanted_reason="cancelled")
+    assert desk(db) == [("withdraw", FIRST_SEEN + "cancelled" + LOOK)]
+    change(db, appt, answer="made", prereg_id="p1")  # the answer came after all; its kind stays
+    assert desk(db) == [("withdraw", FIRST_SEEN + "cancelled; pre-registration p1")]
+    change(db, appt, unwanted_reason="gone")
+    assert desk(db) == [("withdraw", FIRST_SEEN + "gone; pre-registration p1")]
+    assert db.one("SELECT count(*) FROM desk") == 3
+
+
+def test_desk_follows_a_visit_that_moves(db):
+    appt = window(db, answer="no_card")
+    change(db, appt, starts_at=db.one("SELECT ends_at - interval '1 minute' FROM appts"))
+    assert db.one("SELECT d.visit_at = a.starts_at FROM desk d, appts a")
+
+
+def test_desk_what_a_person_closed_stays_closed(db):
+    appt = window(db, answer="no_card", reason="r")
+    number = db.one("SELECT desk_id FROM desk")
+    assert db.one("SELECT desk_done(%s, 'anna', 'called')", number) is True
+    assert db.one("SELECT desk_done(%s, 'bert')", number) is False
+    assert db.rows("SELECT closed_by, note FROM desk") == [("anna", "called")]
+    change(db, appt, answer="no_card", reason="r", retry_at=db.one("SELECT now()"), sent_at=db.one("SELECT now()"))
+    assert desk(db) == []
+    change(db, appt, reason="another")
+    assert desk(db) == [("no_card", "another")]
+    assert db.one("SELECT desk_done(-1, 'anna')") is False
+
+
+def test_desk_say_and_clear(db):
+    for reason in ("a", "a", "b"):
+        db.rows("SELECT desk_say('blank_id', 'cs_1', %s, NULL)", reason)
+    db.rows("SELECT desk_say('blank_id', 'cs_2', 'c', now())")
+    db.rows("SELECT desk_say('other', 'cs_1', 'd', now())")
+    assert desk(db) == [("blank_id", "b"), ("blank_id", "c"), ("other", "d")]
+    db.rows("SELECT desk_clear('blank_id', 'cs_1')")
+    db.rows("SELECT desk_clear('blank_id', 'nothing')")
+    assert desk(db) == [("blank_id", "c"), ("other", "d")]
+    assert db.one("SELECT closed_by FROM desk WHERE closed_at IS NOT NULL") == "shelfwire"
+
+
+# ---- the verbs ----
+
+# when, the window's columns, the verb, whether it does something, the row afterwards, kinds on the desk afterwards
+ROW = "answer, prereg_id, maybe_made, retry_at IS NOT NULL"
+VERBS = [
+    ("made: nobody knew", {"answer": "unknown"}, "appt_made(%s, 'p7', 'anna')", True, ("made", "p7", False, False), []),
+    ("made: perhaps twice, and one was found", {"answer": "unknown", "maybe_made": True}, "appt_made(%s, 'p7', 'anna')", True,
+     ("made", "p7", False, False), []),
+    ("made: not wanted any more", {"answer": "unknown", "wanted": False}, "appt_made(%s, 'p7', 'anna')", True,
+     ("made", "p7", False, False), ["withdraw"]),
+    ("made: known already", {"answer": "made", "prereg_id": "p1"}, "appt_made(%s, 'p7', 'anna')", False,
+     ("made", "p1", False, False), []),
+    ("made: without its id", {"answer": "unknown"}, "appt_made(%s, '', 'anna')", False, ("unknown", None, False, False), ["unknown"]),
+    ("made: with no id", {"answer": "unknown"}, "appt_made(%s, NULL, 'anna')", False, ("unknown", None, False, False), ["unknown"]),
+    ("not made: nobody knew", {"answer": "unknown"}, "appt_not_made(%s, 'anna')", True, (None, None, False, True), []),
+    ("not made: not wanted any more", {"answer": "unknown", "wanted": False}, "appt_not_made(%s, 'anna')", True,
+     (None, None, False, True), []),
+    ("not made: it was", {"answer": "made", "prereg_id": "p1"}, "appt_not_made(%s, 'anna')", False, ("made", "p1", False, False), []),
+    ("not made: no card", {"answer": "no_card"}, "appt_not_made(%s, 'anna')", False, ("no_card", None, False, False), ["no_card"]),
+    ("ask again: no card", {"answer": "no_card"}, "appt_ask_again(%s, 'anna')", True, ("no_card", None, False, True), ["no_card"]),
+    ("ask again: nobody knows", {"answer": "unknown"}, "appt_ask_again(%s, 'anna')", False, ("unknown", None, False, False), ["unknown"]),
+    ("ask again: it was made", {"answer": "made", "prereg_id": "p1"}, "appt_ask_again(%s, 'anna')", False,
+     ("made", "p1", False, False), []),
+    ("ask again: not wanted", {"answer": "no_card", "wanted": False}, "appt_ask_again(%s, 'anna')", False,
+     ("no_card", None, False, False), []),
+]
+
+
+@pytest.mark.parametrize("columns, verb, does, row, kinds", [row[1:] for row in VERBS], ids=[row[0] for row in VERBS])
+def test_verb(db, columns, verb, does, row, kinds):
+    appt = window(db, **columns)
+    assert db.one("SELECT " + verb, appt) is does
+    assert db.rows(f"SELECT {ROW} FROM appts") == [row]
+    assert [kind for kind, _ in desk(db)] == kinds
+    assert db.rows("SELECT stage, subject, reason FROM attempts") == ([("desk", appt, "by anna")] if does else [])
+    assert db.one("SELECT " + verb, NOBODY) is False
+
+
+# when, the intent's state, its deadline from now, its state after "not made"
+INTENTS = [
+    ("nobody knows", "unsure", "-1 minute", "released"),
+    ("a worker that died", "taken", "-1 minute", "released"),
+    ("a try under way", "taken", "1 minute", "taken"),
+]
+
+
+@pytest.mark.parametrize("state, deadline, after", [row[1:] for row in INTENTS], ids=[row[0] for row in INTENTS])
+def test_not_made_frees_the_intent(db, state, deadline, after):
+    appt, other = window(db, answer="unknown"), window(db, answer="unknown", booking_id="cs_2")
+    for work in (appt, other):
+        db.rows("INSERT INTO intents (stage, work_id, state, owner, deadline) VALUES ('prereg-create', %s, %s, 'w', now() + %s::interval)",
+                work, state, deadline)
+    db.rows("SELECT appt_not_made(%s, 'anna')", appt)
+    assert dict(db.rows("SELECT work_id, state FROM intents")) == {appt: after, other: state}
+
+
+def test_ask_again_forgets_who_it_was(db):
+    db.rows("INSERT INTO asked_ids (asked_id, primary_id) VALUES ('G1', 'g1'), ('G2', 'g2')")
+    db.rows("SELECT appt_ask_again(%s, 'anna')", window(db, answer="unknown_id"))
+    assert db.rows("SELECT asked_id FROM asked_ids") == [("G2",)]
+
+
+# ---- the quota ----
+
+def lease(db, spacing_us, slots):
+    return db.rows("SELECT first_in_us, given, paused_us, why FROM quota_lease('alma', 'k', %s, %s)", spacing_us, slots)[0]
+
+
+def test_quota_is_given_in_a_row(db):
+    assert lease(db, 100_000, 2) == (0, 2, 0, None)
+    first, given, paused, why = lease(db, 100_000, 1)
+    assert 0 < first <= 200_000 and (given, paused, why) == (1, 0, None)
+    assert db.rows("SELECT given FROM quota_lease('alma', 'other', 100000, 5)") == [(5,)]  # another key has its own
+
+
+def test_quota_beyond_a_quarter_of_a_second_is_asked_for_later(db):
+    assert lease(db, 100_000, 10)[1] == 10
+    first, given, paused, why = lease(db, 100_000, 1)
+    assert given == 0 and 300_000 < first <= 800_000 and (paused, why) == (0, None)
+    before = db.one("SELECT next_at FROM quotas")
+    lease(db, 100_000, 1)
+    assert db.one("SELECT next_at FROM quotas") == before  # asking costs nothing
+
+
+def test_a_slow_vendor_is_leased_one_slot_ahead(db):
+    assert lease(db, 3_000_000, 1)[:2] == (0, 1)
+    first, given, _, _ = lease(db, 3_000_000, 1)
+    assert given == 1 and 2_000_000 < first <= 3_000_000
+    assert lease(db, 3_000_000, 1)[1] == 0
+
+
+def test_slots_nobody_used_are_lost(db):
+    lease(db, 100_000, 1)
+    db.rows("UPDATE quotas SET next_at = now() - interval '1 hour'")
+    assert lease(db, 100_000, 2)[:2] == (0, 2)
+    assert db.one("SELECT next_at > clock_timestamp() FROM quotas")
+
+
+def test_quota_keeps_the_pace(db):
+    db.rows("SELECT quota_lease('alma', 'k', 1000, 3) FROM generate_series(1, 40)")
+    assert db.one("SELECT next_at <= clock_timestamp() + interval '253 milliseconds' FROM quotas")
+
+
+def test_quota_pause(db):
+    lease(db, 1000, 1)
+    db.rows("SELECT quota_pause('alma', 'k', 60000000, 'asked to slow down')")
+    first, given, paused, why = lease(db, 1000, 5)
+    assert given == 0 and first == paused and 50_000_000 < paused <= 60_000_000 and why == "asked to slow down"
+    db.rows("SELECT quota_pause('alma', 'k', 1000000, 'shorter')")
+    assert lease(db, 1000, 5)[3] == "asked to slow down"
+    db.rows("SELECT quota_pause('alma', 'k', 90000000, 'longer')")
+    assert lease(db, 1000, 5)[3] == "longer"
+    db.rows("SELECT quota_pause('alma', 'never leased', 1000, 'x')")
+    db.rows("UPDATE quotas SET paused_until = 'infinity' WHERE account = 'k'")
+    assert lease(db, 1000, 1)[2] == 86_400_000_000
+    db.rows("UPDATE quotas SET paused_until = now() - interval '1 second' WHERE account = 'k'")
+    assert lease(db, 1000, 1)[1] == 1
+
+
+# ---- the history ----
+
+@pytest.mark.parametrize("zone, style", [("UTC", "ISO, YMD"), ("Asia/Tokyo", "SQL, DMY"), ("America/New_York", "German"),
+                                         ("Australia/Sydney", "Postgres, MDY")])
+def test_attempts_go_into_their_month(database, zone, style):
+    database.rows("SELECT set_config('timezone', %s, false), set_config('datestyle', %s, false)", zone, style)
+    for path in sorted(SQL.glob("*.sql")):
+        database.rows(path.read_text())
+    months = database.rows("SELECT to_char(date_trunc('month', now() AT TIME ZONE 'UTC') + n * interval '1 month', 'YYYY_MM'),"
+                           " (date_trunc('month', now() AT TIME ZONE 'UTC') + n * interval '1 month') AT TIME ZONE 'UTC'"
+                           " FROM generate_series(-1, 2) AS n")
+    for _, at in months:
+        database.rows("INSERT INTO attempts (at, stage, subject, work_id, call, verdict, code) VALUES (%s, 's', 'x', 'x', 'c', 'done', 'k')", at)
+    assert database.rows("SELECT tableoid::regclass::text, count(*) FROM attempts GROUP BY 1 ORDER BY 1") == (
+        [(f"attempts_{name}", 1) for name, _ in months[1:]] + [("attempts_rest", 1)])
+    database.rows("SELECT attempts_make_partitions()")
+
+
+def test_attempts_of_a_month_without_a_partition_are_kept(db):
+    last = db.one("SELECT max(c.relname) FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE c.relname ~ '\\d{4}'")
+    db.rows(f"DROP TABLE {last}")
+    db.rows("INSERT INTO attempts (at, stage, subject, work_id, call, verdict, code)"
+            " SELECT to_date(right(%s, 7), 'YYYY_MM') + interval '10 days', 's', 'x', 'x', 'c', 'done', 'k'", last)
+    db.rows("SELECT attempts_make_partitions()")
+    assert db.one("SELECT tableoid::regclass::text FROM attempts") == "attempts_rest"
+
+
+# ---- purging ----
+
+# when, what is put there (statements), what purge(30) says it deleted
+PURGE = [
+    ("nothing", [], {}),
+    ("a window of long ago", ["INSERT INTO appts (source, location_id, booking_id, asked_id, destination, starts_at, ends_at)"
+                              " VALUES ('l', '1', 'b', 'G1', 'd', {-41}, {-40})"], {"appts": 1}),
+    ("windows of late", ["INSERT INTO appts (source, location_id, booking_id, asked_id, destination, starts_at, ends_at)"
+                         " VALUES ('l', '1', 'b', 'G1', 'd', {-21}, {-20}), ('l', '1', 'b', 'G1', 'd', {20}, {21})"], {}),
+    ("bookings", ["INSERT INTO bookings (source, location_id, booking_id, said, ends_at, last_seen) VALUES"
+                  " ('l', '1', 'old', '[]', {-40}, {-40}), ('l', '1', 'still there', '[]', {-40}, {0}),"
+                  " ('l', '1', 'ahead', '[]', {9}, {-40}), ('l', '1', 'never dated', '[]', NULL, {-40})"], {"bookings": 2}),
+    ("people", ["INSERT INTO users (primary_id, checked_at, visitor_at) VALUES ('old', {-40}, {-3}), ('known', {-40}, NULL),"
+                " ('late', {-3}, NULL), ('taken over', NULL, {-3}), ('taken over long ago', NULL, {-40}), ('coming', {-40}, NULL),"
+                " ('COMING', {-40}, NULL), ('asked', {-40}, NULL)",
+                "INSERT INTO asked_ids VALUES ('K', 'known', {-3}), ('O', 'old', {-40}), ('A', 'asked', {-40})",
+                "INSERT INTO appts (source, location_id, booking_id, asked_id, primary_id, destination, starts_at, ends_at)"
+                " VALUES ('l', '1', 'b', 'COMING', 'coming', 'd', {1}, {2}), ('l', '1', 'b', 'A', NULL, 'd', {1}, {2})"],
+     {"asked_ids": 1, "users": 2}),
+    ("the desk", ["INSERT INTO desk (kind, subject, reason, visit_at, opened_at, closed_at) VALUES"
+                  " ('k', 'closed', 'r', NULL, {-50}, {-40}), ('k', 'closed of late', 'r', {-60}, {-50}, {-3}),"
+                  " ('k', 'open, over', 'r', {-40}, {-50}, NULL), ('k', 'open', 'r', {3}, {-50}, NULL),"
+                  " ('k', 'open, without a visit', 'r', NULL, {-50}, NULL)"], {"desk": 2}),
+    ("intents", ["INSERT INTO appts (appt_id, source, location_id, booking_id, asked_id, destination, starts_at, ends_at)"
+                 f" VALUES ('{NOBODY}', 'l', '1', 'b', 'G1', 'd', {{1}}, {{2}})",
+                 "INSERT INTO intents (stage, work_id, state, owner, deadline, changed_at) VALUES"
+                 " ('s', '1', 'finished', 'w', {-40}, {-40}), ('s', '2', 'finished', 'w', {-3}, {-3}),"
+                 " ('s', '3', 'released', 'w', {-40}, {-40}), ('s', '4', 'unsure', 'w', {-40}, {-40}),"
+                 f" ('s', '{NOBODY}', 'unsure', 'w', {{-40}}, {{-40}})"], {"intents": 3}),
+    ("what was taken over", ["INSERT INTO taken_over VALUES ('a', 'p', {-40}), ('b', NULL, {-3})"], {"taken_over": 1}),
+    ("history", ["CREATE TABLE attempts_2020_05 PARTITION OF attempts FOR VALUES FROM ('2020-05-01 00:00+00') TO ('2020-06-01 00:00+00')",
+                 "INSERT INTO attempts (at, stage, subject, work_id, call, verdict, code) SELECT at, 's', 'x', 'x', 'c', 'done', 'k'"
+                 " FROM unnest(ARRAY['2020-05-01 00:00+00', '2020-05-31 23:59+00', '2020-07-01 00:00+00', now()]::timestamptz[]) AS at"],
+     {"attempts": 3}),
+]
+
+
+@pytest.mark.parametrize("there, deleted", [row[1:] for row in PURGE], ids=[row[0] for row in PURGE])
+def test_purge(db, there, deleted):
+    tables = ["appts", "bookings", "asked_ids", "users", "desk", "intents", "taken_over", "attempts"]
+    for statement in there:
+        for days in range(-60, 61):
+            statement = statement.replace(f"{{{days}}}", f"now() + {days} * interval '1 day'")
+        db.rows(statement)
+    before = {table: db.one(f"SELECT count(*) FROM {table}") for table in tables}
+    assert db.rows("SELECT * FROM purge(30)") == [(table, deleted.get(table, 0)) for table in tables]
+    assert {table: db.one(f"SELECT count(*) FROM {table}") for table in tables} == (
+        {table: before[table] - deleted.get(table, 0) for table in tables})
+    assert db.rows("SELECT * FROM purge(30)") == [(table, 0) for table in tables]
+
+
+def test_purge_closes_what_is_over(db):
+    appt = window(db, answer="no_card")
+    change(db, appt, starts_at=db.one("SELECT now() - interval '2 hours'"), ends_at=db.one("SELECT now() - interval '1 hour'"))
+    assert [kind for kind, _ in desk(db)] == ["no_card"]
+    db.rows("SELECT purge(30)")
+    assert db.rows("SELECT closed_by, note FROM desk") == [("shelfwire", "the visit is over")]
+
+
+def test_purge_is_quick_with_many_people(db):
+    db.rows("INSERT INTO users (primary_id, checked_at) SELECT 'G' || n, now() - interval '1 year' FROM generate_series(1, 40000) n")
+    db.rows("INSERT INTO appts (source, location_id, booking_id, asked_id, primary_id, destination, starts_at, ends_at)"
+            " SELECT 'l', '1', 'b' || n, 'G' || n, 'G' || n, 'd', now(), now() + interval '1 hour' FROM generate_series(20001, 60000) n")
+    db.rows("SET statement_timeout = '20s'")
+    assert dict(db.rows("SELECT * FROM purge(30)"))["users"] == 20000
+
+
+# ---- what the tables refuse ----
+
+@pytest.mark.parametrize("statement", [
+    "INSERT INTO appts (source, location_id, booking_id, asked_id, destination, starts_at, ends_at) VALUES ('l', '1', 'b', 'G', 'd', now(), now())",
+    "INSERT INTO intents (stage, work_id, state, owner, deadline) VALUES ('s', 'w', 'lost', 'o', now())",
+])
+def test_refused(db, statement):
+    with pytest.raises(psycopg2.errors.CheckViolation):
+        db.rows(statement)
