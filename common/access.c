@@ -122,13 +122,18 @@ void access_serve(struct access *a)
         bool wants_token = !a->token_serial && now >= a->login_at_us;
         bool wants_try = health_wants_try(&a->health, now) && now >= a->login_at_us;
         if (wants_token || wants_try) {
-            if (wants_try)
-                health_trying(&a->health);
             log_in(a);
+            if (wants_try && a->logging_in)
+                health_trying(&a->health);
+        } else if (a->login_at_us > now && (!a->token_serial || health_sick(&a->health))) {
+            wake_at(a, a->login_at_us);
         }
     }
     if (health_sick(&a->health) && a->health.try_at_us > now)
         wake_at(a, a->health.try_at_us);
+    for (int i = 0; i < a->account_count; i++) /* the one timer may have gone off for something else in between */
+        if (a->accounts[i].paused_until_us > now)
+            wake_at(a, a->accounts[i].paused_until_us);
 }
 
 static void token_refused(struct access *a, uint32_t serial)
@@ -201,7 +206,8 @@ int access_wants_lease(struct access *a, int64_t *ret_spacing_us, int *ret_slots
         int64_t slots = 200000 / q->spacing_us;
         if (slots > q->waiting)
             slots = q->waiting;
-        *ret_slots = slots < 1 ? 1 : slots > ACCESS_SLOTS_MAX ? ACCESS_SLOTS_MAX : (int)slots;
+        slots = (slots < 1 ? 1 : slots) + q->lost;
+        *ret_slots = slots > ACCESS_SLOTS_MAX ? ACCESS_SLOTS_MAX : (int)slots;
         *ret_spacing_us = q->spacing_us;
         q->leasing = true;
         return i;
@@ -222,12 +228,13 @@ void access_leased(struct access *a, int account, int64_t sent_us, int64_t first
     } else if (!given) {
         q->lease_at_us = now + first_in_us;
         q->waiting = 1;
-    } else if (now - sent_us > ACCESS_LATE_US) {
-        q->waiting = 1; /* the answer was so long under way that nobody knows when the slots are: they are lost */
     } else {
+        int64_t lost = now - sent_us > ACCESS_LATE_US ? (now - sent_us + q->spacing_us - 1) / q->spacing_us : 0;
+        q->lost = lost < ACCESS_SLOTS_MAX ? (int)lost : ACCESS_SLOTS_MAX - 1;
         q->slot_at = 0;
-        q->slot_count = given;
-        for (int i = 0; i < given; i++)
+        q->slot_count = given > lost ? given - (int)lost : 0;
+        q->waiting = !q->slot_count;
+        for (int i = 0; i < q->slot_count; i++)
             q->slots[i] = now + first_in_us + i * q->spacing_us;
     }
     a->changed(a->of);
@@ -287,7 +294,7 @@ void access_answered(struct access *a, int account, uint32_t key, uint32_t token
     case AGAIN:
     case REJECTED:
     case DEAD:
-        health_answered(&a->health, key);
+        health_answered(&a->health, key, now);
         if (was_sick)
             log_about(LOG_INFO, a->vendor->name, "answers again");
         break;

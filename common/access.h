@@ -4,6 +4,8 @@
  * It says whether a call may be made now, and why not; it makes the log-ins. What concerns every worker (pauses, slots)
  * is in PostgreSQL's `quotas`; the stage carries the statements, because it owns the connection.
  * Slots are leased a few at a time and used at their time: one that is more than ACCESS_LATE_US late is dropped.
+ * When a lease was long under way, its slots are used that much later, none before its time, and as many are left out at
+ * its end as pass meanwhile: so no second sees more calls than it may, and a slow PostgreSQL makes calls fewer, not none.
  */
 #ifndef SHELFWIRE_ACCESS_H
 #define SHELFWIRE_ACCESS_H
@@ -19,6 +21,7 @@ struct access_account {
     int64_t spacing_us;      /* between two calls; 0: not paced */
     int64_t slots[ACCESS_SLOTS_MAX];
     int slot_at, slot_count;
+    int lost;                /* slots of the last lease that could not be used: so many more are asked for */
     int waiting;             /* jobs that were refused for want of a slot since the last lease */
     int64_t lease_at_us;     /* not before */
     bool leasing;

@@ -83,6 +83,15 @@ static struct fault lost_words(struct db *d)
     return FAULT(RETRY, "lost PostgreSQL: %s", why);
 }
 
+/* Whether nobody is there or the door is shut: to ask that too would hold the loop up. */
+static struct fault unconnected_words(struct db *d)
+{
+    char why[100];
+
+    answer_quote(why, sizeof why, PQerrorMessage(d->conn), strlen(PQerrorMessage(d->conn)));
+    return FAULT(RETRY, "no connection to PostgreSQL: %s; see PGHOST, PGPORT, PGUSER, PGPASSWORD(_FILE), PGDATABASE", why);
+}
+
 static void watch(struct db *d)
 {
     int unsent = PQflush(d->conn);
@@ -107,7 +116,7 @@ static void connect_now(void *of, uint32_t events)
     pg_parameters(d->application_name, keywords, values);
     d->conn = PQconnectStartParams(keywords, values, 0);
     if (!d->conn || PQstatus(d->conn) == CONNECTION_BAD) {
-        lost(d, d->conn ? pg_connection_fault(d->conn) : FAULT(FATAL, "out of memory"));
+        lost(d, d->conn ? unconnected_words(d) : FAULT(FATAL, "out of memory"));
         return;
     }
     d->state = DB_CONNECTING;
@@ -186,11 +195,13 @@ static void on_io(void *of, uint32_t events)
     struct db *d = of;
 
     if (d->state == DB_CONNECTING) {
+        /* libpq goes on to the next address with a new socket, which often has the number of the one it closed */
+        loop_forget(d->loop, &d->watch);
         switch (PQconnectPoll(d->conn)) {
         case PGRES_POLLING_READING: loop_watch(d->loop, &d->watch, PQsocket(d->conn), EPOLLIN, on_io, d); return;
         case PGRES_POLLING_WRITING: loop_watch(d->loop, &d->watch, PQsocket(d->conn), EPOLLOUT, on_io, d); return;
         case PGRES_POLLING_OK: prepare(d); return;
-        default: lost(d, pg_connection_fault(d->conn)); return;
+        default: lost(d, unconnected_words(d)); return;
         }
     }
     if (events & EPOLLOUT)

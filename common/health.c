@@ -22,7 +22,13 @@ void health_begin(struct health *h, int most, bool harmless_first, int64_t min_p
                          .max_pause_us = max_pause_us, .random = seed ? seed : 1};
 }
 
-void health_answered(struct health *h, uint32_t key)
+/* Fell sick with calls under way, whose ends say nothing new: the try has not been made yet, or is a harmless call. */
+static bool no_news(const struct health *h, int64_t now_us)
+{
+    return !h->limit && (h->harmless_first || now_us < h->try_at_us);
+}
+
+void health_answered(struct health *h, uint32_t key, int64_t now_us)
 {
     int at = 0;
 
@@ -32,40 +38,39 @@ void health_answered(struct health *h, uint32_t key)
     memmove(h->answered + 1, h->answered, (size_t)at * sizeof h->answered[0]);
     h->answered[0].key = key;
     h->answered[0].at = h->answers;
+    if (no_news(h, now_us))
+        return;
     h->failed_count = 0;
-    if (h->limit < h->most) {
-        h->limit = h->limit ? h->limit * 2 : 1;
-        if (h->limit >= h->most) {
-            h->limit = h->most;
-            h->pause_us = 0;
-        }
-    }
-    h->trying = false;
+    h->limit = !h->limit ? 1 : h->limit > h->most / 2 ? h->most : h->limit * 2;
+    if (h->limit == h->most)
+        h->pause_us = 0;
+}
+
+static void fall_sick(struct health *h, int64_t now_us, int64_t wait_us)
+{
+    h->pause_us = h->pause_us ? h->pause_us * 2 : h->min_pause_us;
+    if (h->pause_us > h->max_pause_us)
+        h->pause_us = h->max_pause_us;
+    int64_t pause = jitter(h, h->pause_us);
+    h->limit = 0;
+    h->failed_count = 0;
+    h->try_at_us = now_us + (wait_us > pause ? wait_us : pause);
 }
 
 bool health_failed(struct health *h, uint32_t key, bool at_once, int64_t now_us, int64_t wait_us)
 {
     bool known = false;
+    bool was_sick = !h->limit;
 
+    if (no_news(h, now_us))
+        return false;
     for (int i = 0; i < h->failed_count; i++)
         known |= h->failed[i] == key;
     if (!known && h->failed_count < HEALTH_KEYS_IN_A_ROW)
         h->failed[h->failed_count++] = key;
-    bool was_sick = !h->limit;
-    bool sick = was_sick || at_once || h->failed_count == HEALTH_KEYS_IN_A_ROW || h->limit < h->most;
-    if (!sick)
+    if (!was_sick && !at_once && h->failed_count < HEALTH_KEYS_IN_A_ROW && h->limit == h->most)
         return false;
-    if (was_sick && !h->trying && h->try_at_us > now_us)
-        return false; /* one of those that were under way when it fell sick: no news */
-    h->pause_us = h->pause_us ? h->pause_us * 2 : h->min_pause_us;
-    if (h->pause_us > h->max_pause_us)
-        h->pause_us = h->max_pause_us;
-    int64_t pause = jitter(h, h->pause_us);
-    if (wait_us > pause)
-        pause = wait_us;
-    h->limit = 0;
-    h->trying = false;
-    h->try_at_us = now_us + pause;
+    fall_sick(h, now_us, wait_us);
     return !was_sick;
 }
 
@@ -88,15 +93,11 @@ void health_trying(struct health *h)
 
 void health_tried(struct health *h, bool well, int64_t now_us)
 {
-    if (well) {
-        h->trying = false;
-        h->failed_count = 0;
-        if (!h->limit)
-            h->limit = 1;
-    } else {
-        h->trying = true;
-        health_failed(h, 0, true, now_us, -1);
-    }
+    h->trying = false;
+    if (!well)
+        fall_sick(h, now_us, -1);
+    else if (!h->limit)
+        h->limit = 1;
 }
 
 bool health_sick(const struct health *h)

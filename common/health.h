@@ -5,7 +5,7 @@
  * A vendor is taken for sick when several keys in a row failed, nothing went well in between (or at once, when no
  * connection could be made, or when a call's outcome is unknown and cannot be asked about). Sick: no calls; after a
  * pause that doubles, one try (a harmless one where the stage's own call may not be repeated); then one at a time,
- * two, four, … as long as it goes well.
+ * two, four, … as long as it goes well. What was under way when it fell sick ends without being news about it.
  * A failed try counts against a message only when the same call was answered for HEALTH_OTHERS other keys since the
  * message's last try: so an outage never counts, however long it lasts.
  */
@@ -35,7 +35,7 @@ void health_begin(struct health *h, int most, bool harmless_first, int64_t min_p
                   uint32_t seed);
 
 /* A usable answer came (also "no": the vendor works). */
-void health_answered(struct health *h, uint32_t key);
+void health_answered(struct health *h, uint32_t key, int64_t now_us);
 
 /*
  * A call failed for a reason that may lie with the vendor. at_once: no need for company. wait_us: how long the vendor

@@ -32,6 +32,7 @@ struct http {
     int socket_room;
     const char *ca_file;
     bool proxy_wanted;
+    int connections_max;
     struct http_exchange under_way; /* list head */
     struct http_exchange *idle;
 };
@@ -63,6 +64,7 @@ static int set_timer(CURLM *multi, long timeout_ms, void *of)
 struct socket_watch {
     struct loop_fd watch; /* first */
     struct http *http;
+    bool connection; /* close_socket will be called for it; the resolver's are closed without */
     bool wanted; /* curl waits for it; an idle connection's is left registered, for that halves the system calls */
 };
 
@@ -120,10 +122,21 @@ static int set_socket(CURL *easy, curl_socket_t fd, int what, void *of, void *pe
     if (w->wanted) {
         uint32_t events = what == CURL_POLL_IN ? EPOLLIN : what == CURL_POLL_OUT ? EPOLLOUT : EPOLLIN | EPOLLOUT;
         loop_watch(h->loop, &w->watch, fd, events, on_ready, w);
-    } else if (w->watch.events & EPOLLOUT) {
-        loop_watch(h->loop, &w->watch, fd, 0, NULL, NULL); /* always ready: it would keep the loop awake */
+    } else if (!w->connection || w->watch.events & EPOLLOUT) { /* the latter is always ready: it would keep the loop awake */
+        loop_watch(h->loop, &w->watch, fd, 0, NULL, NULL);
     }
     return 0;
+}
+
+static int on_opened(void *of, curl_socket_t fd, curlsocktype purpose)
+{
+    struct socket_watch *w = socket_of(of, fd, true);
+
+    (void)purpose;
+    if (!w)
+        return CURL_SOCKOPT_ERROR;
+    w->connection = true;
+    return CURL_SOCKOPT_OK;
 }
 
 static int close_socket(void *of, curl_socket_t fd)
@@ -185,6 +198,7 @@ struct fault http_open(struct http **ret, struct loop *loop, int connections_max
     }
     h->loop = loop;
     h->ca_file = ca_file;
+    h->connections_max = connections_max;
     h->timer = (struct loop_timer){.call = on_timer, .of = h};
     h->under_way.next = h->under_way.prev = &h->under_way;
     for (size_t i = 0; i < COUNT(proxies); i++)
@@ -218,9 +232,9 @@ void http_close(struct http *h)
         h->idle = x->next;
         exchange_free(x);
     }
+    curl_multi_cleanup(h->multi);
     if (h->loop)
         loop_timer_stop(h->loop, &h->timer);
-    curl_multi_cleanup(h->multi);
     for (int fd = 0; fd < h->socket_room; fd++)
         free(h->sockets[fd]);
     free(h->sockets);
@@ -246,10 +260,13 @@ static struct http_exchange *exchange_new(struct http *h)
     curl_easy_setopt(x->easy, CURLOPT_WRITEDATA, x);
     curl_easy_setopt(x->easy, CURLOPT_PREREQFUNCTION, on_leaving);
     curl_easy_setopt(x->easy, CURLOPT_PREREQDATA, x);
+    curl_easy_setopt(x->easy, CURLOPT_SOCKOPTFUNCTION, on_opened);
+    curl_easy_setopt(x->easy, CURLOPT_SOCKOPTDATA, h);
     curl_easy_setopt(x->easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
     curl_easy_setopt(x->easy, CURLOPT_CLOSESOCKETDATA, h);
     curl_easy_setopt(x->easy, CURLOPT_ERRORBUFFER, x->error);
     curl_easy_setopt(x->easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(x->easy, CURLOPT_BUFFERSIZE, h->connections_max > 8 ? 2048L : 65536L); /* each exchange has one */
     curl_easy_setopt(x->easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(x->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(x->easy, CURLOPT_TCP_KEEPALIVE, 1L);
@@ -276,43 +293,52 @@ static void retire(struct http *h, struct http_exchange *x)
     h->idle = x;
 }
 
+static bool add_header(struct http_exchange *x, const char *header)
+{
+    struct curl_slist *more = curl_slist_append(x->headers, header);
+
+    if (more)
+        x->headers = more;
+    return more;
+}
+
 struct http_exchange *http_send(struct http *h, const char *root, const struct http_request *req, int timeout_ms,
                                 http_done *done, void *of)
 {
     struct http_exchange *x = exchange_new(h);
-    struct curl_slist *headers = NULL;
 
-    if (!x || req->target.failed || req->body.failed) {
-        if (x)
-            retire(h, x);
+    if (!x)
         return NULL;
-    }
+    curl_slist_free_all(x->headers);
+    x->headers = NULL;
+    bool whole = !req->target.failed && !req->body.failed;
+    for (int i = 0; i < req->header_count; i++)
+        whole &= !req->headers[i].failed && add_header(x, text_str(&req->headers[i]));
+    if (req->body.len > 1000000) /* below that libcurl asks for no "100 Continue" by itself */
+        whole &= add_header(x, "Expect:");
     if (req->timeout_ms)
         timeout_ms = req->timeout_ms;
     text_clear(&x->url);
     text_puts(&x->url, root);
     text_puts(&x->url, text_str(&req->target));
     text_clear(&x->body);
+    if (!whole || x->url.failed) {
+        retire(h, x);
+        return NULL;
+    }
     x->error[0] = '\0';
     x->watch = req->watch;
     x->started = x->too_large = false;
     x->done = done;
     x->of = of;
     x->since_us = loop_now(h->loop);
-    for (int i = 0; i < req->header_count; i++) {
-        struct curl_slist *more = curl_slist_append(headers, text_str(&req->headers[i]));
-        headers = more ? more : headers;
-    }
-    headers = curl_slist_append(headers, "Expect:");
-    curl_slist_free_all(x->headers);
-    x->headers = headers;
     curl_easy_setopt(x->easy, CURLOPT_URL, text_str(&x->url));
-    curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER, headers);
-    if (!strcmp(req->method, "POST")) {
+    curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER, x->headers);
+    if (!strcmp(req->method, "POST") || req->body.len) {
         curl_easy_setopt(x->easy, CURLOPT_POST, 1L);
         curl_easy_setopt(x->easy, CURLOPT_POSTFIELDSIZE, (long)req->body.len);
         curl_easy_setopt(x->easy, CURLOPT_COPYPOSTFIELDS, text_str(&req->body));
-        curl_easy_setopt(x->easy, CURLOPT_CUSTOMREQUEST, NULL);
+        curl_easy_setopt(x->easy, CURLOPT_CUSTOMREQUEST, strcmp(req->method, "POST") ? req->method : NULL);
     } else {
         curl_easy_setopt(x->easy, CURLOPT_HTTPGET, 1L);
         curl_easy_setopt(x->easy, CURLOPT_CUSTOMREQUEST, strcmp(req->method, "GET") ? req->method : NULL);
@@ -322,7 +348,11 @@ struct http_exchange *http_send(struct http *h, const char *root, const struct h
     x->prev = h->under_way.prev;
     x->next = &h->under_way;
     x->prev->next = x->next->prev = x;
-    curl_multi_add_handle(h->multi, x->easy);
+    if (curl_multi_add_handle(h->multi, x->easy)) {
+        unlink_exchange(x);
+        retire(h, x);
+        return NULL;
+    }
     return x;
 }
 
@@ -335,15 +365,20 @@ void http_cancel(struct http *h, struct http_exchange *x)
 
 static int64_t retry_after_ms(CURL *easy)
 {
-    curl_off_t seconds = 0;
     struct curl_header *header;
+    int64_t seconds;
 
-    /* libcurl reads both forms; it cannot tell "0" from "absent" */
     if (curl_easy_header(easy, "Retry-After", 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
         return -1;
-    if (curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &seconds) != CURLE_OK || seconds < 0)
-        return -1;
-    return seconds > 86400 ? 86400000 : (int64_t)seconds * 1000;
+    if (*header->value && !header->value[strspn(header->value, "0123456789")]) {
+        seconds = strtoll(header->value, NULL, 10);
+    } else {
+        time_t at = curl_getdate(header->value, NULL);
+        if (at < 0)
+            return -1;
+        seconds = at - time(NULL);
+    }
+    return seconds < 0 ? 0 : seconds > 86400 ? 86400000 : seconds * 1000;
 }
 
 static void finish(struct http *h)

@@ -14,6 +14,7 @@ struct loop {
     struct loop_fd signal_watch;
     int64_t now_us, boot_us, gap_us;
     bool stopping;
+    bool calling_timers;
     uint64_t turns;
     struct loop_timer **heap;
     int timers, room;
@@ -92,6 +93,8 @@ void loop_watch(struct loop *l, struct loop_fd *w, int fd, uint32_t events, loop
         return;
     }
     if (!w->events || w->fd != fd) {
+        if (w->events)
+            epoll_ctl(l->epoll, EPOLL_CTL_DEL, w->fd, NULL);
         w->fd = fd;
         if (epoll_ctl(l->epoll, EPOLL_CTL_ADD, fd, &want) < 0 && errno == EEXIST)
             epoll_ctl(l->epoll, EPOLL_CTL_MOD, fd, &want);
@@ -143,7 +146,8 @@ static void settle(struct loop *l, int at)
 
 void loop_timer_set(struct loop *l, struct loop_timer *t, int64_t at_us)
 {
-    t->at_us = at_us;
+    /* the past is now, and now is the next turn for what a timer sets: so none can hold the loop, or go before others */
+    t->at_us = at_us > l->now_us ? at_us : l->now_us + l->calling_timers;
     if (!t->place) {
         if (l->timers == l->room) {
             int room = l->room ? l->room * 2 : 64;
@@ -209,12 +213,12 @@ void loop_turn(struct loop *l, int max_wait_ms)
     struct timespec wait = {.tv_sec = wait_us / 1000000, .tv_nsec = (long)(wait_us % 1000000) * 1000};
     int n = epoll_pwait2(l->epoll, l->events, EVENTS_A_TURN, &wait, NULL);
 
-    if (n < 0 && errno == ENOSYS) /* kernels before 5.11 */
+    if (n < 0 && errno != EINTR) /* kernels before 5.11, and containers that forbid what they do not know */
         n = epoll_wait(l->epoll, l->events, EVENTS_A_TURN, (int)((wait_us + 999) / 1000));
     l->turns++;
     l->now_us = clock_us(CLOCK_MONOTONIC);
     int64_t boot = clock_us(CLOCK_BOOTTIME);
-    l->gap_us = boot - l->boot_us - wait_us;
+    l->gap_us = boot - l->boot_us > wait_us ? boot - l->boot_us - wait_us : 0;
     l->boot_us = boot;
     l->event_count = n > 0 ? n : 0;
     for (int i = 0; i < l->event_count; i++) {
@@ -223,10 +227,11 @@ void loop_turn(struct loop *l, int max_wait_ms)
             w->call(w->of, l->events[i].events);
     }
     l->event_count = 0;
-    /* at most those that were due when the turn began, so that a timer that sets itself again cannot hold the loop */
-    for (int due = l->timers; due > 0 && l->timers && l->heap[0]->at_us <= l->now_us; due--) {
+    l->calling_timers = true;
+    while (l->timers && l->heap[0]->at_us <= l->now_us) {
         struct loop_timer *t = l->heap[0];
         loop_timer_stop(l, t);
         t->call(t->of, 0);
     }
+    l->calling_timers = false;
 }

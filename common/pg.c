@@ -29,7 +29,10 @@ struct fault pg_connection_fault(PGconn *conn)
 
     answer_quote(why, sizeof why, PQerrorMessage(conn), strlen(PQerrorMessage(conn)));
     pg_parameters("shelfwire", keywords, values);
-    if (PQpingParams(keywords, values, 0) == PQPING_OK)
+    /* it is there, and yet this may pass: no connection is free just now, or it is starting */
+    bool busy = strstr(why, "too many") || strstr(why, "remaining connection slots") || strstr(why, "starting up") ||
+                strstr(why, "shutting down") || strstr(why, "recovery");
+    if (!busy && PQpingParams(keywords, values, 0) == PQPING_OK)
         return FAULT(MISUSE, "PostgreSQL refuses us: %s; see PGHOST, PGUSER, PGPASSWORD(_FILE), PGDATABASE", why);
     return FAULT(RETRY, "PostgreSQL is not there: %s; see PGHOST, PGPORT", why);
 }

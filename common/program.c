@@ -25,8 +25,11 @@ static void help(const struct program *p)
 {
     const struct setting *const tail[] = {common_settings, NULL};
 
-    printf("%s - %s\n\nusage: %s %s%s[--check] [--help] [--version]\n\n%s"
-           "  --check    check the settings and what they name, say what is wrong, and exit\n\n"
+    /* in the form that help2man makes the manual page of */
+    printf("%s - %s\n\nUsage: %s %s%s[--check] [--help] [--version]\n\n%s"
+           "  --check    check the settings and what they name, say what is wrong, and exit\n"
+           "  --help     print this, and exit\n"
+           "  --version  print the version and the schema it wants, and exit\n\n"
            "Settings are environment variables; each may also be given as NAME_FILE, the path of a file that holds it.\n\n",
            p->name, p->about, p->name, p->arguments, *p->arguments ? " " : "",
            p->options ? p->options : "");
@@ -47,7 +50,7 @@ struct fault program_open(const struct program *p, int argc, char **argv, struct
             return FAULT_OK;
         }
         if (!strcmp(argv[i], "--version")) {
-            printf("%s %s (schema %d)\n", p->name, SHELFWIRE_VERSION, SCHEMA_VERSION);
+            printf("%s (Shelfwire) %s\nschema %d\n", p->name, SHELFWIRE_VERSION, SCHEMA_VERSION);
             ret->ended = true;
             return FAULT_OK;
         }

@@ -18,18 +18,22 @@ static struct fault read_file(const char *name, const char *path, const char **r
 
     if (!file)
         return FAULT(MISUSE, "%s_FILE: cannot read %s: %s", name, path, strerror(errno));
-    while ((n = fread(piece, 1, sizeof piece, file)) > 0)
+    while (!value.failed && (n = fread(piece, 1, sizeof piece, file)) > 0)
         text_add(&value, piece, n);
-    if (ferror(file))
-        return FAULT(MISUSE, "%s_FILE: cannot read %s: %s", name, path, strerror(errno));
+    if (value.failed || ferror(file)) {
+        struct fault f = FAULT(MISUSE, "%s_FILE: cannot read %s: %s", name, path, strerror(value.failed ? EFBIG : errno));
+        text_free(&value);
+        return f;
+    }
     if (value.len && value.at[value.len - 1] == '\n')
         value.at[--value.len] = '\0';
     if (value.len && value.at[value.len - 1] == '\r')
         value.at[--value.len] = '\0';
-    if (!value.len)
-        return FAULT(MISUSE, "%s_FILE: %s is empty", name, path);
-    if (strlen(value.at) != value.len)
-        return FAULT(MISUSE, "%s_FILE: %s holds a zero byte", name, path);
+    if (!value.len || strlen(value.at) != value.len) {
+        bool empty = !value.len;
+        text_free(&value);
+        return FAULT(MISUSE, "%s_FILE: %s %s", name, path, empty ? "is empty" : "holds a zero byte");
+    }
     *ret = value.at;
     return FAULT_OK;
 }
@@ -61,8 +65,12 @@ static struct fault read_list(const struct setting *s, const char *value)
         item += strspn(item, " \t\r\n");
         for (char *end = item + strlen(item); end > item && strchr(" \t\r\n", end[-1]);)
             *--end = '\0';
-        if (!*item)
+        if (!*item) {
+            free(list->items);
+            free(copy);
+            *list = (struct setting_list){0};
             return FAULT(MISUSE, "%s: an item of the comma list is empty", s->name);
+        }
         char **items = realloc(list->items, (size_t)(list->count + 1) * sizeof *items);
         if (!items)
             return FAULT(FATAL, "out of memory");
@@ -79,12 +87,17 @@ static struct fault read_json_map(const struct setting *s, const char *value)
 
     if (f.kind)
         return FAULT(MISUSE, "%s: %s; want a JSON object as %s", s->name, f.what, "{\"a\": \"b\"}");
-    if (!json_object_is_type(map, json_type_object))
+    if (!json_object_is_type(map, json_type_object)) {
+        json_object_put(map);
         return FAULT(MISUSE, "%s: want a JSON object, found another JSON value", s->name);
+    }
     json_object_object_foreach(map, key, member)
     {
-        if (!json_object_is_type(member, json_type_string) || !json_object_get_string_len(member))
-            return FAULT(MISUSE, "%s: \"%s\" wants a string that is not empty", s->name, key);
+        if (!json_object_is_type(member, json_type_string) || !json_object_get_string_len(member)) {
+            f = FAULT(MISUSE, "%s: \"%s\" wants a string that is not empty", s->name, key);
+            json_object_put(map);
+            return f;
+        }
     }
     *(json_object **)s->to = map;
     return FAULT_OK;
@@ -127,7 +140,7 @@ static struct fault read_url(const struct setting *s, const char *value)
 {
     const char *host = !strncmp(value, "https://", 8) ? value + 8 : !strncmp(value, "http://", 7) ? value + 7 : NULL;
 
-    if (!host || !*host || *host == '/' || strpbrk(value, " \t\r\n?#"))
+    if (!host || !*host || *host == '/' || *host == ':' || strpbrk(value, " \t\r\n?#"))
         return FAULT(MISUSE, "%s: want a URL as https://host[:port][/path]", s->name);
     if (memchr(host, '@', strcspn(host, "/")))
         return FAULT(MISUSE, "%s: a user or password does not belong into a URL", s->name);
@@ -150,6 +163,7 @@ static struct fault read_regex(const struct setting *s, const char *value)
     int error = regcomp(regex, value, REG_EXTENDED | REG_ICASE);
     if (error) {
         regerror(error, regex, why, sizeof why);
+        free(regex);
         return FAULT(MISUSE, "%s=%s: not a POSIX extended regular expression: %s", s->name, value, why);
     }
     *(regex_t **)s->to = regex;

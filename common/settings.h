@@ -24,7 +24,7 @@ enum setting_type {
     SET_NUMBER, /* to: double; least..most */
     SET_LIST,   /* to: struct setting_list; comma separated, blanks around items dropped */
     SET_JSON,   /* to: json_object *; an object of strings */
-    SET_REGEX,  /* to: regex_t *, NULL when not set; POSIX extended */
+    SET_REGEX,  /* to: regex_t *, NULL when not set; POSIX extended, capitals and small letters alike */
 };
 
 struct setting_list {

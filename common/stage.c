@@ -11,6 +11,7 @@
 
 #include <arpa/inet.h>
 #include <endian.h>
+#include <malloc.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +23,7 @@
 
 enum {
     BATCH_MAX = 64,             /* rows a statement; more adds latency and saves nothing */
+    HAND_PER_SLOT = 12,         /* messages in hand for each call in flight: different keys are what fills the slots */
     AHEAD = 50,                 /* jobs looked up ahead of a free slot, so that a slot never waits for a commit */
     MESSAGE_MAX = 64 * 1024,    /* a longer one is none of ours */
     HAND_BYTES_MAX = 8 << 20,
@@ -100,7 +102,7 @@ struct job {
     struct call_record calls[CALLS_KEPT];
     int call_count;
     struct answer answer;
-    char work[128]; /* the intent's id, as the look-up said */
+    char work[72]; /* the intent's id, as the look-up said */
     char trace_id[33];
     size_t key_len, value_len, bytes;
     const char *key, *value;
@@ -108,7 +110,7 @@ struct job {
 };
 
 struct freed {
-    char work[128];
+    char work[72];
     const char *state; /* what the intent is to become */
 };
 
@@ -355,6 +357,20 @@ static void park(struct job *job, int64_t us)
     loop_timer_set(job->w->loop, &job->timer, loop_now(job->w->loop) + us);
 }
 
+/* Random bits for trace and span ids, from the kernel in pieces of a page: a system call for each message would show. */
+static uint64_t random_id(void)
+{
+    static uint64_t pool[512];
+    static size_t left;
+
+    if (!left) {
+        if (getrandom(pool, sizeof pool, 0) != sizeof pool)
+            pool[0] = (uint64_t)time(NULL);
+        left = COUNT(pool);
+    }
+    return pool[--left];
+}
+
 /* traceparent: 00-<32 hex>-<16 hex>-<2 hex>; a new trace where there is none. */
 static void read_trace(struct job *job, const rd_kafka_message_t *m)
 {
@@ -367,10 +383,8 @@ static void read_trace(struct job *job, const rd_kafka_message_t *m)
         memcpy(job->trace_id, (const char *)value + 3, 32);
         return;
     }
-    uint64_t random[2] = {0};
-    (void)!getrandom(random, sizeof random, GRND_NONBLOCK);
-    snprintf(job->trace_id, sizeof job->trace_id, "%016llx%016llx", (unsigned long long)random[0],
-             (unsigned long long)random[1]);
+    snprintf(job->trace_id, sizeof job->trace_id, "%016llx%016llx", (unsigned long long)random_id(),
+             (unsigned long long)random_id());
 }
 
 static void take_in(struct worker *w, struct part *p, rd_kafka_message_t *m)
@@ -1236,9 +1250,7 @@ static rd_kafka_headers_t *event_headers(struct job *job)
     struct worker *w = job->w;
     rd_kafka_headers_t *h = rd_kafka_headers_new(8);
     char text[120], when[INSTANT_SIZE];
-    uint64_t span = 0;
 
-    (void)!getrandom(&span, sizeof span, GRND_NONBLOCK);
     instant_write(time(NULL), when);
     header(h, "ce_specversion", "1.0");
     snprintf(text, sizeof text, "%s/%s", w->stage->name, w->stage->subject(job->of));
@@ -1249,7 +1261,7 @@ static rd_kafka_headers_t *event_headers(struct job *job)
     header(h, "ce_type", text);
     header(h, "ce_time", when);
     header(h, "content-type", "application/json");
-    snprintf(text, sizeof text, "00-%s-%016llx-01", job->trace_id, (unsigned long long)span);
+    snprintf(text, sizeof text, "00-%s-%016llx-01", job->trace_id, (unsigned long long)random_id());
     header(h, "traceparent", text);
     return h;
 }
@@ -1279,6 +1291,8 @@ static rd_kafka_headers_t *dead_letter_headers(struct job *job)
 
 static void send_on(struct worker *w)
 {
+    if (!w->send_n || !worth_it(w, &w->send, w->send_n, w->hand_max))
+        return; /* each time it is woken, Kafka's own thread costs as much as a message */
     for (struct job *job; (job = TAILQ_FIRST(&w->send));) {
         bool nowhere = !job->dead_letter && !w->topic_on;
         if (!job->part || nowhere) {
@@ -1523,10 +1537,9 @@ static struct db_statement record_statements[] = {
 static void name_owner(struct worker *w)
 {
     const char *instance = kafka_instance();
-    uint32_t random = 0;
+    uint32_t random = (uint32_t)random_id();
     char host[80] = "?";
 
-    (void)!getrandom(&random, sizeof random, GRND_NONBLOCK);
     gethostname(host, sizeof host - 1);
     if (instance) /* a name that only one living worker has: what its predecessor left may be asked about at once */
         snprintf(w->instance, sizeof w->instance, "%s@", instance);
@@ -1554,7 +1567,7 @@ static struct fault begin(struct worker *w, const struct stage *s, bool check)
     w->topic_dead = dead_topic(w->topic);
     w->topic_on = s->produces ? kafka_topic(s->produces) : NULL;
     w->group = kafka_topic(s->name);
-    w->hand_max = concurrency * 15 > 1500 ? (int)concurrency * 15 : 1500;
+    w->hand_max = concurrency * HAND_PER_SLOT > 300 ? (int)concurrency * HAND_PER_SLOT : 300;
     w->look_batch_max = w->record_batch_max = BATCH_MAX;
     w->session_us = (int64_t)kafka_session_ms() * 1000;
     w->lease_account = -1;
@@ -1719,6 +1732,7 @@ static struct fault run(const struct stage *s, const struct program *p, int argc
     static struct worker w;
     struct program_arguments arguments;
 
+    mallopt(M_ARENA_MAX, 1); /* librdkafka's threads would each keep an arena of their own */
     worker_settings[0].fallback = s->concurrency;
     TRY(program_open(p, argc, argv, &arguments));
     if (arguments.ended)

@@ -94,7 +94,7 @@ struct stage {
 
     /*
      * look_sql: a SELECT over `asked (ord, <look_names>)`, all text, which yields ord first. With an intent it yields
-     * ord, work_id, wants (boolean): the intent of work_id (at most 127 bytes) is taken where `wants` holds; then the
+     * ord, work_id, wants (boolean): the intent of work_id (at most 71 bytes) is taken where `wants` holds; then the
      * stage's own columns. Any that are called taken, prior_state, prior_owner or fenced would be the engine's.
      */
     const char *look_names;

@@ -289,7 +289,7 @@ def test_help_and_version():
     assert (code, err) == (DONE, "")
     for word in ["--take-over", "--even-so", "--purge", "--dry-run", "--check", "SQL_DIR", "MIGRATE_WAIT_SECONDS"]:
         assert word in out
-    assert run({}, "--version")[1].endswith(f"(schema {LAST})\n")
+    assert f"schema {LAST}" in run({}, "--version")[1]
 
 
 # ---- taking over ----

@@ -255,6 +255,7 @@ def test_attempts_go_into_their_month(database, zone, style):
     database.rows("SELECT set_config('timezone', %s, false), set_config('datestyle', %s, false)", zone, style)
     for path in sorted(SQL.glob("*.sql")):
         database.rows(path.read_text())
+    database.rows("SET datestyle = 'ISO'")  # which psycopg2 can read
     months = database.rows("SELECT to_char(date_trunc('month', now() AT TIME ZONE 'UTC') + n * interval '1 month', 'YYYY_MM'),"
                            " (date_trunc('month', now() AT TIME ZONE 'UTC') + n * interval '1 month') AT TIME ZONE 'UTC'"
                            " FROM generate_series(-1, 2) AS n")
@@ -266,7 +267,7 @@ def test_attempts_go_into_their_month(database, zone, style):
 
 
 def test_attempts_of_a_month_without_a_partition_are_kept(db):
-    last = db.one("SELECT max(c.relname) FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE c.relname ~ '\\d{4}'")
+    last = db.one("SELECT max(c.relname) FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE c.relname ~ '^attempts_\\d{4}_\\d\\d$'")
     db.rows(f"DROP TABLE {last}")
     db.rows("INSERT INTO attempts (at, stage, subject, work_id, call, verdict, code)"
             " SELECT to_date(right(%s, 7), 'YYYY_MM') + interval '10 days', 's', 'x', 'x', 'c', 'done', 'k'", last)
