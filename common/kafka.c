@@ -201,6 +201,9 @@ struct fault kafka_check_settings(void)
 
 struct kafka_producer {
     rd_kafka_t *rk;
+    rd_kafka_topic_t *prepared[4];
+    const char *prepared_names[4];
+    int prepared_count;
     struct loop *loop;
     const char *program;
     kafka_delivered *delivered;
@@ -254,6 +257,27 @@ static struct fault producer_start(struct kafka_producer *p)
     return FAULT_OK;
 }
 
+static void prepare_topics(struct kafka_producer *p)
+{
+    for (int i = 0; i < p->prepared_count; i++)
+        p->prepared[i] = rd_kafka_topic_new(p->rk, p->prepared_names[i], NULL);
+}
+
+static void forget_topics(struct kafka_producer *p)
+{
+    for (int i = 0; i < p->prepared_count; i++)
+        if (p->prepared[i])
+            rd_kafka_topic_destroy(p->prepared[i]);
+}
+
+void kafka_prepare(struct kafka_producer *p, const char *topic)
+{
+    if (p->prepared_count == (int)COUNT(p->prepared))
+        return;
+    p->prepared_names[p->prepared_count] = topic;
+    p->prepared[p->prepared_count++] = rd_kafka_topic_new(p->rk, topic, NULL);
+}
+
 static void producer_reopen(void *of, uint32_t events)
 {
     struct kafka_producer *p = of;
@@ -262,9 +286,12 @@ static void producer_reopen(void *of, uint32_t events)
     log_warn("Kafka's producer failed for good: making a new one");
     rd_kafka_purge(p->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
     rd_kafka_flush(p->rk, 1000); /* calls `delivered` with an error for each */
+    forget_topics(p);
     rd_kafka_destroy(p->rk);
     p->fatal = false;
     struct fault f = producer_start(p);
+    if (!f.kind)
+        prepare_topics(p);
     if (f.kind) {
         log_error("%s", f.what);
         exit(fault_exit_code(f));
@@ -313,6 +340,7 @@ void kafka_producer_close(struct kafka_producer *p, int flush_ms)
     rd_kafka_flush(p->rk, flush_ms);
     rd_kafka_purge(p->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
     rd_kafka_flush(p->rk, 100);
+    forget_topics(p);
     loop_timer_stop(p->loop, &p->reopen_timer);
     loop_watch(p->loop, &p->watch, -1, 0, NULL, NULL);
     rd_kafka_destroy(p->rk);

@@ -57,6 +57,8 @@ struct fault kafka_producer_open(struct kafka_producer **ret, struct loop *loop,
                                  kafka_delivered *delivered);
 /* Waits at most flush_ms for what is under way. */
 void kafka_producer_close(struct kafka_producer *p, int flush_ms);
+/* Finds a topic's partitions out in advance: the first message to a topic would wait up to a second for that. */
+void kafka_prepare(struct kafka_producer *p, const char *topic);
 /* False when the local queue is full or memory is out: nothing was taken, try later. */
 bool kafka_produce(struct kafka_producer *p, struct kafka_message *m, void *of);
 /* Waits for what is under way, serving the callbacks; true when nothing is left. */

@@ -1649,6 +1649,8 @@ static struct fault start(struct worker *w)
     TRY(await_topics(w));
     if (loop_stopping(w->loop))
         return FAULT_OK;
+    if (w->topic_on)
+        kafka_prepare(w->producer, w->topic_on);
     loop_timer_set(w->loop, &w->pulse, loop_now(w->loop) + PULSE_US);
     return kafka_consumer_open(&w->consumer, w->loop, w->stage->name, w->group, w->topic, &calls, w);
 }
