@@ -18,6 +18,7 @@ struct http_exchange {
     const char *watch;
     bool started; /* a connection was there and the request began to leave: from here on nobody knows */
     bool too_large;
+    bool headed; /* the answer's head is complete: libcurl takes one that is cut short for an answer */
     http_done *done;
     void *of;
     int64_t since_us;
@@ -164,6 +165,18 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *of)
     return x->body.failed ? 0 : size * count;
 }
 
+static size_t on_header(char *line, size_t size, size_t count, void *of)
+{
+    struct http_exchange *x = of;
+    size_t len = size * count;
+
+    if (len > 5 && !memcmp(line, "HTTP/", 5))
+        x->headed = false; /* another one began: the last was "100 Continue" */
+    else if (len && (*line == '\r' || *line == '\n'))
+        x->headed = true;
+    return len;
+}
+
 /*
  * Called when the request is about to leave, each time. libcurl repeats a request by itself when a kept connection
  * turns out dead before an answer came; the vendor may have read the first one, so the second never leaves.
@@ -258,6 +271,8 @@ static struct http_exchange *exchange_new(struct http *h)
     curl_easy_setopt(x->easy, CURLOPT_PRIVATE, x);
     curl_easy_setopt(x->easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(x->easy, CURLOPT_WRITEDATA, x);
+    curl_easy_setopt(x->easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(x->easy, CURLOPT_HEADERDATA, x);
     curl_easy_setopt(x->easy, CURLOPT_PREREQFUNCTION, on_leaving);
     curl_easy_setopt(x->easy, CURLOPT_PREREQDATA, x);
     curl_easy_setopt(x->easy, CURLOPT_SOCKOPTFUNCTION, on_opened);
@@ -328,7 +343,7 @@ struct http_exchange *http_send(struct http *h, const char *root, const struct h
     }
     x->error[0] = '\0';
     x->watch = req->watch;
-    x->started = x->too_large = false;
+    x->started = x->too_large = x->headed = false;
     x->done = done;
     x->of = of;
     x->since_us = loop_now(h->loop);
@@ -400,7 +415,7 @@ static void finish(struct http *h)
         struct timespec now;
         clock_gettime(CLOCK_MONOTONIC, &now);
         res.duration_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000 - x->since_us;
-        if (code == CURLE_OK) {
+        if (code == CURLE_OK && x->headed) {
             res.end = HTTP_ANSWERED;
             curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
             curl_easy_getinfo(x->easy, CURLINFO_CONTENT_TYPE, &type);
@@ -411,11 +426,12 @@ static void finish(struct http *h)
             if (status >= 300)
                 res.retry_after_ms = retry_after_ms(x->easy);
             if (x->watch && curl_easy_header(x->easy, x->watch, 0, CURLH_HEADER, -1, &header) == CURLHE_OK)
-                res.watched = header->value;
+                res.watched = header->value + strspn(header->value, "\r\n"); /* of an empty one libcurl keeps the line's end */
         } else {
             res.end = x->started ? HTTP_UNKNOWN : HTTP_NOT_SENT;
             res.body = "";
             res.error = x->too_large            ? "the answer is larger than 16 MiB"
+                        : code == CURLE_OK      ? "the connection closed within the answer's head"
                         : code == CURLE_ABORTED_BY_CALLBACK ? "the connection closed before an answer came"
                         : x->error[0]           ? x->error
                                                 : curl_easy_strerror(code);

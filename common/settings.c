@@ -58,7 +58,7 @@ struct fault settings_value(const char *name, const char **ret)
 static struct fault read_list(const struct setting *s, const char *value)
 {
     struct setting_list *list = s->to;
-    char *copy = strdup(value), *rest = copy;
+    char *copy = strdup(value + strspn(value, " \t\r\n")), *rest = copy; /* the first item begins where the copy does */
 
     *list = (struct setting_list){0};
     for (char *item; copy && (item = strsep(&rest, ","));) {
@@ -170,18 +170,8 @@ static struct fault read_regex(const struct setting *s, const char *value)
     return FAULT_OK;
 }
 
-static struct fault load(const struct setting *s)
+static struct fault read_value(const struct setting *s, const char *value)
 {
-    const char *value;
-
-    TRY(settings_value(s->name, &value));
-    if (!value)
-        value = s->fallback;
-    if (!value) {
-        if (s->required)
-            return FAULT(MISUSE, "%s is not set: %s (or name a file that holds it in %s_FILE)", s->name, s->help, s->name);
-        return FAULT_OK;
-    }
     switch (s->type) {
     case SET_TEXT:
     case SET_SECRET:
@@ -198,6 +188,26 @@ static struct fault load(const struct setting *s)
     case SET_REGEX: return read_regex(s, value);
     }
     return FAULT_OK;
+}
+
+static struct fault load(const struct setting *s)
+{
+    const char *value;
+
+    TRY(settings_value(s->name, &value));
+    bool from_file = value && value != getenv(s->name);
+    if (!value)
+        value = s->fallback;
+    if (!value) {
+        if (s->required)
+            return FAULT(MISUSE, "%s is not set: %s (or name a file that holds it in %s_FILE)", s->name, s->help, s->name);
+        return FAULT_OK;
+    }
+    struct fault f = read_value(s, value);
+    bool kept = !f.kind && (s->type == SET_TEXT || s->type == SET_SECRET);
+    if (from_file && !kept)
+        free((void *)(uintptr_t)value);
+    return f;
 }
 
 struct fault settings_load(const struct setting *const *tables)

@@ -1,0 +1,101 @@
+/* call.c - the vendor's call. */
+#include "common/stage/worker.h"
+
+static const char *call_name(const struct job *job)
+{
+    const struct stage *s = job->w->stage;
+
+    return s->call_names[s->step ? s->step(job->of) : 0];
+}
+
+static void note_call(struct job *job, const char *call, const struct answer *a, const struct http_response *res)
+{
+    struct worker *w = job->w;
+
+    if (job->call_count == CALLS_KEPT) {
+        memmove(job->calls, job->calls + 1, sizeof job->calls - sizeof job->calls[0]);
+        job->call_count--;
+    }
+    job->calls[job->call_count++] = (struct call_record){call, verdict_name(a->verdict), a->code, res->status,
+                                                         (int)(res->duration_us / 1000)};
+    metric_add(metric_make(METRIC_COUNTER, "shelfwire_vendor_calls_total", "Calls made at a vendor, by what came of them.",
+                           "vendor=\"%s\",call=\"%s\",code=\"%s\"", w->stage->vendor->name, call, a->code), 1);
+    metric_observe(w->m_seconds, (double)res->duration_us / 1e6);
+}
+
+/* A failed try counts only while the same call goes well for others. */
+static void count_try(struct job *job, struct answer *a)
+{
+    struct worker *w = job->w;
+    struct health *h = &w->access.health;
+
+    if (job->marked && health_blames(h, job->mark, job->key_hash))
+        job->tries++;
+    job->mark = health_mark(h);
+    job->marked = true;
+    if (job->tries >= stage_settings.tries_max) {
+        struct answer dead = answer_make(DEAD, CAUSE_WORK, "tries_exhausted", "%lld tries failed while others went well; the last: %s",
+                                         (long long)stage_settings.tries_max, a->reason);
+        *a = dead;
+    }
+}
+
+static void on_answer(void *of, const struct http_response *res)
+{
+    struct job *job = of;
+    struct worker *w = job->w;
+
+    job->exchange = NULL;
+    const char *call = call_name(job);
+    struct answer a = w->stage->answer(job->of, res);
+    note_call(job, call, &a, res);
+    access_answered(&w->access, job->account, job->key_hash, job->token_serial, &a, res);
+    if (res->end == HTTP_UNKNOWN || a.verdict == UNKNOWN)
+        job->uncertain |= w->stage->call != CALL_READS;
+    if (a.verdict == DONE || a.verdict == REJECTED)
+        job->uncertain = false;
+    if (a.verdict == AGAIN || (a.verdict == LATER && a.cause == CAUSE_TOKEN)) {
+        if (job_abandoned(job)) {
+            job_give_up(job);
+            worker_maybe_release(w);
+        } else {
+            job_move(job, J_READY, true);
+        }
+        return;
+    }
+    if (a.verdict == LATER && (a.cause == CAUSE_VENDOR || a.cause == CAUSE_WORK))
+        count_try(job, &a);
+    if (a.verdict == UNKNOWN && w->stage->call == CALL_ASKABLE)
+        count_try(job, &a);
+    job_set_answer(job, &a);
+}
+
+void worker_call(struct worker *w)
+{
+    int limit = access_limit(&w->access);
+    int skipped = 0;
+
+    if (w->suspect)
+        return;
+    for (struct job *job = TAILQ_FIRST(&w->ready), *next; job && w->calling_n < limit && skipped < 64; job = next) {
+        next = TAILQ_NEXT(job, link);
+        if (stage_has_intent(w->stage) && loop_now(w->loop) > job->start_by_us) {
+            job_move(job, J_LOOK, true); /* the intent's time is over: take it anew */
+            continue;
+        }
+        job->account = w->stage->account ? w->stage->account(job->of) : 0;
+        if (!access_take(&w->access, job->account)) {
+            skipped++;
+            continue;
+        }
+        w->stage->request(job->of, &w->request, w->access.token);
+        job->token_serial = w->access.token_serial;
+        job->exchange = http_send(w->http, w->stage->vendor->root(), &w->request, w->timeout_ms, on_answer, job);
+        if (!job->exchange) {
+            job_free_intent(job);
+            job_set_aside(job, "request_too_large", "the vendor's request cannot be built");
+            continue;
+        }
+        job_move(job, J_CALLING, false);
+    }
+}

@@ -1,0 +1,272 @@
+/* intake.c - messages and partitions from Kafka. */
+#include "common/stage/worker.h"
+
+#include "common/log.h"
+#include "common/scoped.h"
+
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+/* Random bits for trace and span ids, from the kernel in pieces of a page: a system call for each message would show. */
+uint64_t trace_random(void)
+{
+    static uint64_t pool[512];
+    static size_t left;
+
+    if (!left) {
+        if (getrandom(pool, sizeof pool, 0) != sizeof pool)
+            pool[0] = (uint64_t)time(NULL);
+        left = COUNT(pool);
+    }
+    return pool[--left];
+}
+
+/* traceparent: 00-<32 hex>-<16 hex>-<2 hex>; a new trace where there is none. */
+static void read_trace(struct job *job, const rd_kafka_message_t *m)
+{
+    rd_kafka_headers_t *headers;
+    const void *value;
+    size_t size;
+
+    if (!rd_kafka_message_headers(m, &headers) && !rd_kafka_header_get_last(headers, "traceparent", &value, &size) &&
+        size == 55 && strspn((const char *)value + 3, "0123456789abcdef") >= 32) {
+        memcpy(job->trace_id, (const char *)value + 3, 32);
+        return;
+    }
+    snprintf(job->trace_id, sizeof job->trace_id, "%016llx%016llx", (unsigned long long)trace_random(),
+             (unsigned long long)trace_random());
+}
+
+static void take_in(struct worker *w, struct part *p, rd_kafka_message_t *m)
+{
+    const struct stage *s = w->stage;
+    size_t job_size = (s->job_size + 15) & ~(size_t)15;
+    size_t bytes = sizeof(struct job) + job_size + m->key_len + m->len + 2;
+    struct job *job = calloc(1, bytes);
+
+    if (!job)
+        abort(); /* it is still in Kafka */
+    char *copy = (char *)job->of + job_size;
+    job->w = w;
+    job->state = J_LANE;
+    job->part = p;
+    job->offset = m->offset;
+    job->timestamp_ms = rd_kafka_message_timestamp(m, NULL);
+    job->timer = (struct loop_timer){.call = job_unpark, .of = job};
+    TAILQ_INIT(&job->waiting);
+    job->key = copy;
+    job->key_len = m->key_len;
+    if (m->key_len)
+        memcpy(copy, m->key, m->key_len);
+    job->value = copy + m->key_len + 1;
+    job->value_len = m->len;
+    if (m->len)
+        memcpy(copy + m->key_len + 1, m->payload, m->len);
+    job->bytes = bytes;
+    read_trace(job, m);
+    TAILQ_INSERT_TAIL(&p->jobs, job, part_link);
+    p->in_hand++;
+    p->next = m->offset + 1;
+    p->dirty = true;
+    w->hand_n++;
+    w->hand_bytes += bytes;
+    metric_add(w->m_fetched, 1);
+
+    if (m->len > MESSAGE_MAX) {
+        char why[80];
+        snprintf(why, sizeof why, "%zu bytes, at most %d", m->len, MESSAGE_MAX);
+        job_set_aside(job, "too_large", why);
+        return;
+    }
+    struct fault f = s->decode(job->value, job->value_len, job->of);
+    if (f.kind) {
+        job_set_aside(job, "unreadable", f.what);
+        return;
+    }
+    const char *key = s->key(job->of);
+    if (strlen(key) != job->key_len || memcmp(key, job->key, job->key_len) != 0) {
+        job_set_aside(job, "wrong_key", job->key_len ? "the message's key is not the one its contents ask for"
+                                                 : "the message has no key");
+        return;
+    }
+    job->in_lane = true;
+    struct job *first;
+    HASH_FIND(hh, w->lanes, job->key, job->key_len, first);
+    if (first) {
+        TAILQ_INSERT_TAIL(&first->waiting, job, lane_link);
+        return;
+    }
+    HASH_ADD_KEYPTR(hh, w->lanes, job->key, (unsigned)job->key_len, job);
+    job->key_hash = (uint32_t)job->hh.hashv;
+    job_move(job, J_LOOK, false);
+}
+
+void worker_fetch(struct worker *w)
+{
+    rd_kafka_message_t *messages[128];
+
+    if (w->draining || w->suspect || !w->part_count)
+        return;
+    int share = w->hand_max / w->part_count + 1;
+    for (struct part *p = w->parts; p; p = p->next_part) {
+        while (!p->drained && !p->revoking) {
+            int room = w->hand_max - (w->hand_n - (w->parked_n < PARKED_MAX ? w->parked_n : PARKED_MAX));
+            if (room > share - p->in_hand)
+                room = share - p->in_hand + (w->parked_n ? share / 2 : 0);
+            if (room > (int)COUNT(messages))
+                room = COUNT(messages);
+            if (room <= 0 || w->hand_bytes > HAND_BYTES_MAX)
+                break;
+            int n = kafka_fetch(w->consumer, p->id, messages, room);
+            for (int i = 0; i < n; i++) {
+                take_in(w, p, messages[i]);
+                rd_kafka_message_destroy(messages[i]);
+            }
+            p->drained = n < room;
+        }
+    }
+}
+
+/* ---- Kafka's callbacks ---- */
+
+static void on_assigned(void *of, int32_t id)
+{
+    struct worker *w = of;
+    struct part *p = calloc(1, sizeof *p);
+
+    if (!p)
+        abort();
+    p->id = id;
+    p->next = p->stored = -1;
+    p->dropped = INT64_MAX;
+    p->epoch_wanted = w->stage->call != CALL_READS;
+    p->drained = true;
+    TAILQ_INIT(&p->jobs);
+    p->lag = metric_make(METRIC_GAUGE, "kafka_consumergroup_lag", "Messages of a partition that are not finished.",
+                         "consumergroup=\"%s\",topic=\"%s\",partition=\"%d\"", w->group, w->topic, id);
+    p->next_part = w->parts;
+    w->parts = p;
+    w->part_count++;
+    w->suspect = false;
+    w->ready_once = true;
+}
+
+static void on_ready(void *of, int32_t id)
+{
+    struct worker *w = of;
+    struct part *p = worker_part(w, id);
+
+    if (p)
+        p->drained = false;
+}
+
+static void on_message(void *of, rd_kafka_message_t *m)
+{
+    struct worker *w = of;
+    struct part *p = worker_part(w, m->partition);
+
+    if (p && m->offset >= p->next)
+        take_in(w, p, m);
+    rd_kafka_message_destroy(m);
+}
+
+void part_forget(struct worker *w, struct part *gone)
+{
+    struct part **at = &w->parts;
+
+    for (struct job *job; (job = TAILQ_FIRST(&gone->jobs));) { /* still under way: it is finished, and nothing sent on */
+        TAILQ_REMOVE(&gone->jobs, job, part_link);
+        job->part = NULL;
+        gone->in_hand--;
+    }
+    metric_hide(gone->lag);
+    while (*at != gone)
+        at = &(*at)->next_part;
+    *at = gone->next_part;
+    w->part_count--;
+    free(gone);
+}
+
+void worker_release(void *of, uint32_t events)
+{
+    struct worker *w = of;
+
+    (void)events;
+    loop_timer_stop(w->loop, &w->release);
+    worker_store_offsets(w);
+    kafka_release(w->consumer); /* what is stored is committed on the way */
+    for (struct part *p = w->parts, *next; p; p = next) {
+        next = p->next_part;
+        if (p->revoking)
+            part_forget(w, p);
+    }
+}
+
+void worker_maybe_release(struct worker *w)
+{
+    if (!w->release.place)
+        return;
+    for (struct part *p = w->parts; p; p = p->next_part)
+        if (p->revoking && p->in_hand)
+            return;
+    loop_timer_set(w->loop, &w->release, loop_now(w->loop)); /* from the loop, not from here */
+}
+
+/* What has not been sent to the vendor is given up; what has is finished. */
+void part_give_up_unsent(struct part *p)
+{
+    for (struct job *job = TAILQ_FIRST(&p->jobs), *next; job; job = next) {
+        next = TAILQ_NEXT(job, part_link);
+        switch (job->state) {
+        case J_LANE:
+        case J_LOOK:
+        case J_READY:
+        case J_PARKED: job_give_up(job); break;
+        case J_LOOKING: job->drop_when_seen = true; break;
+        default: break;
+        }
+    }
+}
+
+static void on_revoked(void *of, int32_t id, bool lost)
+{
+    struct worker *w = of;
+    struct part *p = worker_part(w, id);
+
+    if (!p)
+        return;
+    p->revoking = true;
+    /* last first, so that no lane hands on to a message that is given up next */
+    part_give_up_unsent(p);
+    if (lost) {
+        part_forget(w, p);
+        return;
+    }
+    if (!w->release.place)
+        loop_timer_set(w->loop, &w->release, loop_now(w->loop) + 3000000);
+    worker_maybe_release(w);
+}
+
+void worker_trust(struct worker *w)
+{
+    log_info("the group still knows this worker: going on");
+    w->suspect = false;
+    for (struct part *p = w->parts; p; p = p->next_part) {
+        p->epoch_wanted |= p->fenced;
+        p->fenced = false;
+    }
+}
+
+static void on_committed(void *of, int32_t id, int64_t offset)
+{
+    struct worker *w = of;
+
+    (void)id;
+    (void)offset;
+    if (w->suspect)
+        worker_trust(w);
+}
+
+
+const struct kafka_consumer_calls worker_kafka_calls = {on_assigned, on_revoked, on_ready, on_message, on_committed};

@@ -1,0 +1,301 @@
+/* look.c - is it true already? And the intent, before a call that changes something. */
+#include "common/stage/worker.h"
+
+#include "common/log.h"
+
+#include <stdlib.h>
+
+const char *look_text(const struct look_row *r, int column)
+{
+    return PQgetvalue(r->res, r->row, column);
+}
+
+bool look_null(const struct look_row *r, int column)
+{
+    return PQgetisnull(r->res, r->row, column);
+}
+
+bool look_true(const struct look_row *r, int column)
+{
+    return PQgetvalue(r->res, r->row, column)[0] == 't';
+}
+
+void job_set_answer(struct job *job, const struct answer *a)
+{
+    job->answer = *a;
+    job_move(job, J_RECORD, false);
+}
+
+static void looked(struct job *job, const struct look_row *row, enum prior prior)
+{
+    struct worker *w = job->w;
+    struct answer a = answer_make(DONE, CAUSE_WORK, "true_already", "%s", "");
+
+    switch (w->stage->looked(job->of, row, prior, &a)) {
+    case LOOK_CALL: job_move(job, J_READY, false); break;
+    case LOOK_ON:
+        metric_add(w->m_on, 1);
+        job->answer = a;
+        job_move(job, J_SEND, false);
+        break;
+    case LOOK_DROP:
+        metric_add(w->m_dropped, 1);
+        job_free_intent(job);
+        job_finish(job);
+        break;
+    case LOOK_ANSWER:
+        job->calls[0] = (struct call_record){"look", verdict_name(a.verdict), a.code, 0, 0};
+        job->call_count = 1;
+        job_set_answer(job, &a);
+        break;
+    }
+}
+
+bool stage_has_intent(const struct stage *s)
+{
+    return s->call != CALL_READS;
+}
+
+/* What the statement says of the intent: whether it is ours now, and whether a call was begun before. */
+static void note_intent(struct job *job, const struct look_row *row)
+{
+    int last = PQnfields(row->res);
+    const char *prior_state = look_text(row, last - 3);
+
+    text_copy(job->work, sizeof job->work, look_text(row, 1));
+    job->has_intent = look_true(row, last - 4);
+    if (!strcmp(prior_state, "unsure"))
+        job->uncertain = true;
+    else if (!strcmp(prior_state, "taken")) /* by this very program: it knows what it has called */
+        job->uncertain |= strcmp(look_text(row, last - 2), job->w->owner) != 0;
+}
+
+/* PostgreSQL says that the partition has another owner. The group decides: if it still knows us, the epoch is taken anew. */
+void worker_doubt(struct worker *w, struct part *p)
+{
+    if (p)
+        p->fenced = true;
+    if (w->suspect)
+        return;
+    log_warn("another worker took a partition of %s: asking the group whose it is", w->topic);
+    w->suspect = true;
+    worker_prove(w, 0);
+}
+
+static void look_row_done(struct job *job, const PGresult *res, int r)
+{
+    struct worker *w = job->w;
+    struct look_row row = {res, r};
+    enum prior prior = PRIOR_NONE;
+
+    if (stage_has_intent(w->stage)) {
+        bool fenced = look_true(&row, PQnfields(res) - 1);
+        if (look_true(&row, 2) && !job->has_intent) {
+            /* fenced: somebody else took the partition; otherwise somebody holds the intent, or has just finished it */
+            job->reopen = !fenced;
+            job->looks++;
+            if (fenced)
+                worker_doubt(w, job->part);
+            job_park(job, fenced ? 1000000 : job->looks < 4 ? 50000 : 1000000);
+            return;
+        }
+        prior = job->has_intent && job->uncertain ? PRIOR_UNFINISHED : PRIOR_NONE;
+    }
+    job->looks = 0;
+    job->reopen = false;
+    looked(job, &row, prior);
+}
+
+static void unlook(struct worker *w)
+{
+    for (struct job *job; (job = TAILQ_LAST(&w->looking, job_list));) {
+        job_move(job, J_LOOK, true);
+        if (job->drop_when_seen)
+            job_give_up(job);
+    }
+}
+
+static void on_looked(void *of, const struct db_outcome *out)
+{
+    struct worker *w = of;
+    int at = 0;
+    bool epochs = w->epochs_sent, pulse = w->pulse_sent;
+    int lease = w->lease_account;
+
+    w->epochs_sent = w->pulse_sent = false;
+    w->lease_account = -1;
+    if (out->end != DB_DONE) {
+        if (lease >= 0)
+            access_lease_failed(&w->access, lease);
+        for (struct part *p = w->parts; epochs && p; p = p->next_part)
+            p->epoch_wanted |= !p->epoch && stage_has_intent(w->stage);
+        if (out->end == DB_REFUSED) {
+            if (w->looking_n == 1 && (!strncmp(out->sqlstate, "22", 2) || !strncmp(out->sqlstate, "23", 2))) {
+                struct job *job = TAILQ_FIRST(&w->looking);
+                job_set_aside(job, "refused_by_database", out->error);
+            } else {
+                log_warn("PostgreSQL refuses a look-up (%s): %s", out->sqlstate, out->error);
+                w->look_retry_us = loop_now(w->loop) + (w->looking_n > 1 ? 0 : 1000000);
+            }
+            w->look_batch_max = w->looking_n > 2 ? w->looking_n / 2 : 1;
+        }
+        unlook(w);
+        return;
+    }
+    if (epochs) {
+        const PGresult *res = out->results[at++];
+        for (int r = 0; r < PQntuples(res); r++) {
+            struct part *p = worker_part(w, atoi(PQgetvalue(res, r, 0)));
+            if (p)
+                p->epoch = atoll(PQgetvalue(res, r, 1));
+        }
+    }
+    if (lease >= 0) {
+        const PGresult *res = out->results[at++];
+        access_leased(&w->access, lease, w->lease_sent_us, atoll(PQgetvalue(res, 0, 0)), atoi(PQgetvalue(res, 0, 1)),
+                      atoll(PQgetvalue(res, 0, 2)), PQgetvalue(res, 0, 3));
+    }
+    if (pulse) {
+        const PGresult *res = out->results[at++];
+        for (int r = 0; r < PQntuples(res); r++)
+            access_paused(&w->access, PQgetvalue(res, r, 0), atoll(PQgetvalue(res, r, 1)), PQgetvalue(res, r, 2));
+    }
+    if (w->looking_n) {
+        const PGresult *res = out->results[at];
+        struct job *by_ord[BATCH_MAX];
+        int n = 0;
+        for (struct job *job = TAILQ_FIRST(&w->looking); job; job = TAILQ_NEXT(job, link))
+            by_ord[n++] = job;
+        for (int r = 0; r < PQntuples(res); r++) {
+            int ord = atoi(PQgetvalue(res, r, 0)) - 1;
+            if (ord < 0 || ord >= n || by_ord[ord]->state != J_LOOKING)
+                continue;
+            struct job *job = by_ord[ord];
+            if (stage_has_intent(w->stage))
+                note_intent(job, &(struct look_row){res, r});
+            if (job->drop_when_seen) {
+                job_give_up(job);
+                worker_maybe_release(w);
+                continue;
+            }
+            look_row_done(job, res, r);
+        }
+        if (w->look_batch_max < BATCH_MAX)
+            w->look_batch_max *= 2;
+        unlook(w); /* rows that did not come: none, unless the statement is wrong */
+    }
+}
+
+
+static void add_epochs(struct worker *w)
+{
+    const char *values[3] = {w->topic, w->owner, NULL};
+    bool wanted = false;
+
+    text_clear(&w->text);
+    text_putc(&w->text, '{');
+    for (struct part *p = w->parts; p; p = p->next_part) {
+        if (!p->epoch_wanted)
+            continue;
+        if (wanted)
+            text_putc(&w->text, ',');
+        text_int(&w->text, p->id);
+        p->epoch_wanted = false;
+        wanted = true;
+    }
+    text_putc(&w->text, '}');
+    if (!wanted)
+        return;
+    values[2] = text_str(&w->text);
+    db_add(w->look_db, ST_EPOCHS, values);
+    w->epochs_sent = true;
+}
+
+static void add_lease(struct worker *w)
+{
+    char spacing[24], slots[12];
+    int64_t spacing_us;
+    int n;
+    int account = access_wants_lease(&w->access, &spacing_us, &n);
+
+    if (account < 0)
+        return;
+    snprintf(spacing, sizeof spacing, "%lld", (long long)spacing_us);
+    snprintf(slots, sizeof slots, "%d", n);
+    db_add(w->look_db, ST_LEASE,
+           (const char *const[]){w->stage->vendor->name, w->access.accounts[account].hash, spacing, slots});
+    w->lease_account = account;
+    w->lease_sent_us = loop_now(w->loop);
+}
+
+/* How many may be looked up now. */
+static int look_room(struct worker *w)
+{
+    int limit = access_limit(&w->access);
+
+    if (!limit || w->suspect || w->look_retry_us > loop_now(w->loop))
+        return 0;
+    int ahead = w->stage->call == CALL_BLIND ? 0 : limit < AHEAD ? limit : AHEAD;
+    return limit + ahead - w->calling_n - w->ready_n - w->looking_n;
+}
+
+static void add_look(struct worker *w)
+{
+    const struct stage *s = w->stage;
+    struct db_columns *c = &w->columns;
+    const char *values[32];
+    int engine = 0, room = look_room(w), n = 0;
+    char deadline[24];
+
+    if (room > w->look_batch_max)
+        room = w->look_batch_max;
+    if (room <= 0 || !w->look_n || !worker_worth_it(w, &w->look, w->look_n, room))
+        return;
+    if (stage_has_intent(s)) {
+        snprintf(deadline, sizeof deadline, "%lld", (long long)(w->timeout_ms + START_SLACK_US / 1000 + 1000));
+        values[0] = s->name;
+        values[1] = w->owner;
+        values[2] = deadline;
+        values[3] = w->topic;
+        values[4] = w->instance;
+        engine = 5;
+    }
+    db_columns_begin(c, (stage_has_intent(s) ? 4 : 1) + s->look_columns);
+    for (struct job *job = TAILQ_FIRST(&w->look), *next; job && n < room; job = next) {
+        next = TAILQ_NEXT(job, link);
+        if (stage_has_intent(s) && job->part && !job->part->epoch)
+            continue; /* nobody knows yet that the partition is ours */
+        db_put_int(c, ++n);
+        if (stage_has_intent(s)) {
+            db_put_int(c, job->part ? job->part->id : -1);
+            db_put_int(c, job->part ? job->part->epoch : -1);
+            db_put_bool(c, job->reopen);
+        }
+        s->look_put(job->of, c);
+        db_row_end(c);
+        job_move(job, J_LOOKING, false);
+        job->start_by_us = loop_now(w->loop) + START_SLACK_US;
+    }
+    if (!n)
+        return;
+    db_columns_end(c, values + engine);
+    db_add(w->look_db, ST_LOOK, values);
+    metric_add(w->m_look_rows, n);
+    metric_add(w->m_look_batches, 1);
+}
+
+void worker_look(struct worker *w)
+{
+    if (!db_free(w->look_db) || w->looking_n)
+        return;
+    add_epochs(w);
+    add_lease(w);
+    if (w->pulse_due) {
+        db_add(w->look_db, ST_PULSE, (const char *const[]){w->stage->vendor->name});
+        w->pulse_due = false;
+        w->pulse_sent = true;
+    }
+    add_look(w);
+    if (w->looking_n || w->epochs_sent || w->pulse_sent || w->lease_account >= 0)
+        db_send(w->look_db, on_looked, w);
+}

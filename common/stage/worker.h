@@ -1,0 +1,210 @@
+/*
+ * worker.h - the inside of the stage engine (stage.h is its outside): what a worker holds, and who does what with it.
+ *
+ *   job.c      a message in hand: the lists it moves through, its key's lane, its intent given back
+ *   intake.c   from Kafka: messages taken in, partitions assigned and given back
+ *   look.c     is it true already, and the intent: one transaction at a time
+ *   call.c     the vendor's call and what its answer does to the job
+ *   record.c   the outcome, the history, the intent: one transaction at a time
+ *   send.c     the next topic's message, or the dead letter
+ *   worker.c   the turn that drives them all, status, beginning and end
+ *
+ * A job is in one list at a time, by its state:
+ *
+ *   LANE ─▶ LOOK ─▶ LOOKING ─▶ READY ─▶ CALLING ─▶ RECORD ─▶ RECORDING ─▶ SEND ─▶ SENDING ─▶ finished
+ *             ▲         │ already true: SEND                     │ not now: PARKED, then LOOK
+ *             └─────────┴────────────────────────────────────────┘
+ *
+ * Callbacks only move jobs; everything that follows is done once, at the end of the turn (worker.c).
+ */
+#ifndef SHELFWIRE_STAGE_WORKER_H
+#define SHELFWIRE_STAGE_WORKER_H
+
+#include "common/access.h"
+#include "common/kafka.h"
+#include "common/metrics.h"
+#include "common/stage.h"
+#include "common/status.h"
+
+#include <stddef.h>
+#include <sys/queue.h>
+#include <uthash.h>
+
+enum {
+    BATCH_MAX = 64,             /* rows a statement; more adds latency and saves nothing */
+    HAND_PER_SLOT = 12,         /* messages in hand for each call in flight: different keys are what fills the slots */
+    AHEAD = 50,                 /* jobs looked up ahead of a free slot, so that a slot never waits for a commit */
+    MESSAGE_MAX = 64 * 1024,    /* a longer one is none of ours */
+    HAND_BYTES_MAX = 8 << 20,
+    PARKED_MAX = 10000,         /* messages waiting for their next try do not take the room of others */
+    START_SLACK_US = 5000000,   /* an intent not called upon within this is taken anew */
+    LINGER_US = 2000,
+    PULSE_US = 500000,
+    CALLS_KEPT = 4,
+};
+
+struct stage_settings {
+    int64_t concurrency, drain_seconds, retry_ms_min, retry_ms_max, tries_max;
+    const char *vendor_ca_file;
+};
+extern struct stage_settings stage_settings;
+
+/* The statements of the two connections, by their place. */
+enum { ST_EPOCHS, ST_LEASE, ST_PULSE, ST_LOOK };
+enum { ST_ATTEMPTS, ST_INTENTS, ST_PAUSE, ST_RECORD };
+
+/* ---- a message in hand ---- */
+
+enum job_state { J_LANE, J_LOOK, J_LOOKING, J_READY, J_CALLING, J_RECORD, J_RECORDING, J_SEND, J_SENDING, J_PARKED };
+
+struct call_record {
+    const char *call, *verdict, *code;
+    int status, duration_ms;
+};
+
+struct job;
+TAILQ_HEAD(job_list, job);
+
+struct part {
+    int32_t id;
+    int64_t epoch;      /* 0: not taken yet */
+    int64_t next;       /* offset after the last one fetched; -1: none fetched */
+    int64_t dropped;    /* lowest offset given up unfinished; INT64_MAX: none */
+    int64_t stored;
+    bool dirty, drained, revoking, epoch_wanted, fenced;
+    int in_hand;
+    struct job_list jobs; /* in offset order */
+    struct metric *lag;
+    struct part *next_part;
+};
+
+struct job {
+    struct worker *w;
+    enum job_state state;
+    TAILQ_ENTRY(job) link;      /* in its state's list */
+    TAILQ_ENTRY(job) part_link; /* in its partition */
+    struct part *part;          /* NULL: the partition is gone, nothing is sent on */
+    int64_t offset, timestamp_ms;
+    UT_hash_handle hh;          /* of the key's lane; only its first job is in the table */
+    struct job_list waiting;    /* behind the first one */
+    TAILQ_ENTRY(job) lane_link;
+    bool in_lane, has_intent, uncertain, reopen, dead_letter, marked, drop_when_seen;
+    uint32_t key_hash;
+    int tries, laters, looks;
+    uint64_t mark;
+    int64_t since_us;    /* in this state, or since when it waits to be batched */
+    int64_t start_by_us; /* the intent's call must have begun by then */
+    struct loop_timer timer;
+    struct http_exchange *exchange;
+    uint32_t token_serial;
+    int account;
+    struct call_record calls[CALLS_KEPT];
+    int call_count;
+    struct answer answer;
+    char work[72]; /* the intent's id, as the look-up said */
+    char trace_id[33];
+    size_t key_len, value_len, bytes;
+    const char *key, *value;
+    max_align_t of[]; /* the stage's job, then key and value */
+};
+
+struct freed {
+    char work[72];
+    const char *state; /* what the intent is to become */
+};
+
+struct worker {
+    const struct stage *stage;
+    struct loop *loop;
+    struct http *http;
+    struct access access;
+    struct db *look_db, *record_db;
+    struct kafka_consumer *consumer;
+    struct kafka_producer *producer;
+    struct status *status;
+    const char *topic, *topic_on, *topic_dead, *group;
+    char owner[200], instance[160];
+    int timeout_ms;
+
+    struct part *parts;
+    int part_count;
+    struct job *lanes;
+    struct job_list look, looking, ready, calling, record, recording, send, sending, parked;
+    int look_n, looking_n, ready_n, calling_n, record_n, recording_n, send_n, sending_n, parked_n, hand_n;
+    size_t hand_bytes;
+    int hand_max, look_batch_max, record_batch_max;
+
+    struct loop_timer linger, drain, release, pulse, prove;
+    bool draining, ready_once, suspect;
+    int64_t session_us;
+    int64_t record_retry_us, look_retry_us;
+    bool orphan_ready;
+
+    struct freed *freed; /* intents that were taken and not used */
+    int freed_n, freed_room, freed_sent;
+    int lease_account;
+    int64_t lease_sent_us;
+    bool epochs_sent, pulse_due, pulse_sent;
+
+    struct db_columns columns, call_columns, intent_columns;
+    struct http_request request;
+    struct text key, value, text;
+
+    struct metric *m_fetched, *m_done, *m_rejected, *m_unknown, *m_dropped, *m_on, *m_dead, *m_hand, *m_flight, *m_turns,
+        *m_parked, *m_look_rows, *m_look_batches, *m_record_rows, *m_record_batches, *m_seconds, *m_oldest, *m_left;
+};
+
+/* ---- job.c ---- */
+
+void job_move(struct job *job, enum job_state to, bool first);
+void job_subject(const struct job *job, char ret[120]);
+const char *job_work_id(const struct job *job);
+void job_free_intent(struct job *job);
+void job_give_up(struct job *job);
+bool job_abandoned(const struct job *job);
+void job_finish(struct job *job);
+void job_set_aside(struct job *job, const char *code, const char *why);
+void job_park(struct job *job, int64_t us);
+void job_unpark(void *of, uint32_t events);
+struct part *worker_part(struct worker *w, int32_t id);
+void worker_store_offsets(struct worker *w);
+
+/* ---- intake.c ---- */
+
+void worker_fetch(struct worker *w);
+void worker_maybe_release(struct worker *w);
+void worker_release(void *of, uint32_t events);
+void part_forget(struct worker *w, struct part *gone);
+void part_give_up_unsent(struct part *p);
+void worker_trust(struct worker *w);
+uint64_t trace_random(void);
+
+/* ---- look.c ---- */
+
+void worker_look(struct worker *w);
+void worker_doubt(struct worker *w, struct part *p);
+void job_set_answer(struct job *job, const struct answer *a);
+bool stage_has_intent(const struct stage *s);
+
+/* ---- call.c ---- */
+
+void worker_call(struct worker *w);
+
+/* ---- record.c ---- */
+
+void worker_record(struct worker *w);
+
+/* ---- send.c ---- */
+
+void worker_send(struct worker *w);
+void worker_delivered(void *of, const char *error);
+
+/* ---- worker.c ---- */
+
+void worker_wait(struct worker *w, int64_t until_us);
+bool worker_worth_it(struct worker *w, const struct job_list *list, int n, int room);
+void worker_prove(void *of, uint32_t events);
+
+extern const struct kafka_consumer_calls worker_kafka_calls;
+
+#endif
