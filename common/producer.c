@@ -106,9 +106,16 @@ struct loop *producer_loop(const struct producer *p)
     return p->loop;
 }
 
+static void on_notice(void *of, const char *words)
+{
+    (void)of;
+    log_debug("PostgreSQL: %.*s", (int)strcspn(words, "\n"), words);
+}
+
 static struct fault connect_pg(struct producer *p)
 {
     TRY(pg_open(&p->conn, p->plan->name));
+    PQsetNoticeProcessor(p->conn, on_notice, NULL);
     struct fault f = pg_check_schema(p->conn);
     if (f.kind) {
         PQfinish(p->conn);
@@ -529,6 +536,16 @@ static void look_at_log(struct producer *p)
 
 /* ---- the purge ---- */
 
+/* A run by cron need not purge every five minutes. */
+static bool purged_today(struct producer *p)
+{
+    SCOPED(PQclear) PGresult *res = NULL;
+    struct fault f = producer_run(p, &res, "SELECT FROM producer_marks WHERE producer = $1 AND mark = 'purged'"
+                                           " AND set_at > now() - interval '1 day'", 1, (const char *const[]){p->plan->name});
+
+    return !f.kind && PQntuples(res) > 0;
+}
+
 static void purge(struct producer *p)
 {
     SCOPED(PQclear) PGresult *res = NULL;
@@ -537,6 +554,8 @@ static void purge(struct producer *p)
 
     p->purge_at_us = loop_now(p->loop) + (int64_t)PURGE_EVERY_S * SECOND_US;
     snprintf(days, sizeof days, "%" PRId64, purge_after_days);
+    if (p->once && purged_today(p))
+        return;
     if (purge_after_days)
         f = producer_run(p, &res, "SELECT what, deleted FROM purge($1::integer)", 1, (const char *const[]){days});
     else /* the history needs its next months all the same */
@@ -548,6 +567,9 @@ static void purge(struct producer *p)
     for (int i = 0; i < PQntuples(res); i++)
         if (strcmp(PQgetvalue(res, i, 1), "0") != 0)
             log_info("purged %s: %s older than %s days", PQgetvalue(res, i, 0), PQgetvalue(res, i, 1), days);
+    producer_do(p, "INSERT INTO producer_marks (producer, mark, value) VALUES ($1, 'purged', $2)"
+                   " ON CONFLICT (producer, mark) DO UPDATE SET value = excluded.value, set_at = clock_timestamp()",
+                p->plan->name, days);
 }
 
 /* ---- beginning and end ---- */
@@ -569,7 +591,7 @@ static bool is_ready(void *of, struct text *why)
         ready = false;
     }
     if (!p->topics_known) {
-        text_puts(why, "no Kafka broker yet; ");
+        text_puts(why, p->conn && p->locked ? "no Kafka broker yet; " : "");
         ready = false;
     } else if (p->round_pending && loop_now(p->loop) - p->round_us > (int64_t)KAFKA_SLOW_S * SECOND_US) {
         text_printf(why, "Kafka has not acknowledged %d messages for %" PRId64 " s; ", p->round_pending,

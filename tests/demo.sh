@@ -131,8 +131,7 @@ say "cs_dan00004  Dan was pre-registered, and then cancelled. The gate has no in
 printf '{"vendor":"passagepoint","call":"createPreReg","kind":"stall","effect":true,"count":1}' | vendor POST faults
 row cs_eve00005 G00000005 eve@example.edu 17:00 18:00 Confirmed | sed 's/.*/[&]/' | vendor POST libcal/bookings
 until_true "Eve's call to be under way" 30 sh -c "curl -fsS $vendors/admin/effects?kind=preregs | grep -q '\"answered\": *false'"
-kill -9 "${pids[prereg-create]}"
-wait "${pids[prereg-create]}" 2>/dev/null || true
+{ kill -9 "${pids[prereg-create]}" && wait "${pids[prereg-create]}"; } 2>/dev/null || true # bash says "Killed" otherwise
 start_prereg
 until_true "the crash to be noticed" 40 holds "SELECT count(*) = 1 FROM desk WHERE kind = 'unknown' AND closed_at IS NULL"
 say "cs_eve00005  Eve's call was under way when prereg-create was killed (kill -9). Restarted, it found the intent in PostgreSQL: the

@@ -79,7 +79,7 @@ CREATE TABLE appts (
     trace_id        text,
     -- what the desk must know of this row, derived: see appts_desk
     desk_kind       text GENERATED ALWAYS AS (
-        CASE WHEN NOT wanted AND (prereg_id IS NOT NULL OR maybe_made OR answer = 'unknown') THEN 'withdraw'
+        CASE WHEN NOT wanted AND (prereg_id IS NOT NULL OR maybe_made OR answer IN ('made', 'unknown')) THEN 'withdraw'
              WHEN NOT wanted THEN NULL
              WHEN answer = 'made' AND maybe_made THEN 'maybe_twice'
              WHEN answer = 'made' THEN NULL
@@ -111,7 +111,8 @@ BEGIN
                        CASE WHEN NEW.answer = 'unknown' THEN '; nobody knows whether it was made: look for it' END,
                        CASE WHEN NEW.maybe_made AND NEW.prereg_id IS NOT NULL THEN '; there may be a second one' END)
             WHEN 'maybe_twice' THEN concat('an earlier try may have made a second pre-registration: look for it beside ', NEW.prereg_id)
-            WHEN 'unknown' THEN 'nobody knows whether the pre-registration was made: look at the gate, then say made or not made'
+            WHEN 'unknown' THEN
+                concat('nobody knows whether the pre-registration was made: look at the gate, then say made or not made', '; ' || NEW.reason)
             ELSE coalesce(NEW.reason, NEW.answer) END,
             NEW.starts_at);
     END IF;
@@ -176,6 +177,13 @@ CREATE TABLE taken_over (
     taken_at   timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+-- The desk need not be told of a visit that is over.
+CREATE FUNCTION desk_close_past() RETURNS void LANGUAGE sql AS $$
+    UPDATE desk d SET closed_at = clock_timestamp(), closed_by = 'shelfwire', note = 'the visit is over'
+      FROM appts a WHERE d.closed_at IS NULL AND a.ends_at < now()
+       AND a.appt_id = CASE WHEN d.subject ~ '^[0-9a-f]{8}-[0-9a-f-]{27}$' THEN d.subject::uuid END;
+$$;
+
 -- Deletes what is past: windows, their bookings, people without any, closed desk rows, history.
 CREATE FUNCTION purge(keep_days integer) RETURNS TABLE (what text, deleted bigint) LANGUAGE plpgsql AS $$
 DECLARE
@@ -184,8 +192,7 @@ DECLARE
     n       bigint;
     dropped bigint;
 BEGIN
-    UPDATE desk d SET closed_at = clock_timestamp(), closed_by = 'shelfwire', note = 'the visit is over'
-     WHERE closed_at IS NULL AND EXISTS (SELECT FROM appts a WHERE a.appt_id::text = d.subject AND a.ends_at < now());
+    PERFORM desk_close_past();
     DELETE FROM appts WHERE ends_at < before;
     GET DIAGNOSTICS n = ROW_COUNT; RETURN QUERY SELECT 'appts', n;
     DELETE FROM bookings WHERE coalesce(ends_at, last_seen) < before AND last_seen < before;

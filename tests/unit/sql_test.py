@@ -47,7 +47,7 @@ DESK = [
      [("maybe_twice", "an earlier try may have made a second pre-registration: look for it beside p1")]),
     ("made, perhaps twice, and the gate gave no id", {"answer": "made", "maybe_made": True},
      [("maybe_twice", "an earlier try may have made a second pre-registration: look for it beside ")]),
-    ("unknown", {"answer": "unknown", "reason": "no answer in 60 s"}, [("unknown", UNKNOWN)]),
+    ("unknown", {"answer": "unknown", "reason": "no answer in 60 s"}, [("unknown", UNKNOWN + "; no answer in 60 s")]),
     ("no card", {"answer": "no_card", "reason": "Alma knows no active card"}, [("no_card", "Alma knows no active card")]),
     ("no reason", {"answer": "expired"}, [("expired", "expired")]),
     ("set aside", {"answer": "set_aside", "reason": "r"}, [("set_aside", "r")]),
@@ -60,6 +60,8 @@ DESK = [
      {"wanted": False, "unwanted_reason": "cancelled", "answer": "made", "prereg_id": "p1", "maybe_made": True},
      [("withdraw", FIRST_SEEN + "cancelled; pre-registration p1; there may be a second one")]),
     ("not wanted, unknown", {"wanted": False, "unwanted_reason": "gone", "answer": "unknown"}, [("withdraw", FIRST_SEEN + "gone" + LOOK)]),
+    ("not wanted, made by the old script, its id is not known", {"wanted": False, "unwanted_reason": "gone", "answer": "made"},
+     [("withdraw", FIRST_SEEN + "gone")]),
     ("not wanted, nobody said why", {"wanted": False, "answer": "unknown"}, [("withdraw", FIRST_SEEN + LOOK)]),
     ("not wanted, perhaps made", {"wanted": False, "unwanted_reason": "gone", "maybe_made": True}, [("withdraw", FIRST_SEEN + "gone")]),
 ]
@@ -87,7 +89,7 @@ def test_desk_one_kind_after_another(db):
     change(db, appt, reason="b")
     assert desk(db) == [("no_card", "b")]
     change(db, appt, answer="unknown")
-    assert desk(db) == [("unknown", UNKNOWN)]
+    assert desk(db) == [("unknown", UNKNOWN + "; b")]
     change(db, appt, wanted=False, unwanted_reason="cancelled")
     assert desk(db) == [("withdraw", FIRST_SEEN + "cancelled" + LOOK)]
     change(db, appt, answer="made", prereg_id="p1")  # the answer came after all; its kind stays
