@@ -149,7 +149,6 @@ static void on_assigned(void *of, int32_t id)
     w->parts = p;
     w->part_count++;
     w->suspect = false;
-    w->ready_once = true;
 }
 
 static void on_ready(void *of, int32_t id)

@@ -124,13 +124,13 @@ static bool is_ready(void *of, struct text *why)
         text_puts(why, "draining; ");
         ready = false;
     }
-    if (!db_connected(w->look_db) || !db_connected(w->record_db)) {
-        const char *trouble = db_trouble(w->look_db);
+    if (!w->look_db || !w->record_db || !db_connected(w->look_db) || !db_connected(w->record_db)) {
+        const char *trouble = w->look_db ? db_trouble(w->look_db) : w->waits_for;
         text_printf(why, "%s; ", *trouble ? trouble : "connecting to PostgreSQL");
         ready = false;
     }
     if (!w->consumer || !kafka_consumer_joined(w->consumer)) {
-        text_printf(why, "%s; ", w->consumer ? kafka_consumer_trouble(w->consumer) : "no Kafka broker yet");
+        text_printf(why, "%s; ", w->consumer ? kafka_consumer_trouble(w->consumer) : *w->waits_for ? w->waits_for : "no Kafka broker yet");
         ready = false;
     } else if (*kafka_consumer_trouble(w->consumer)) {
         text_printf(why, "%s; ", kafka_consumer_trouble(w->consumer));
@@ -338,6 +338,7 @@ static struct fault await_schema(struct worker *w)
             return f;
         if (!said)
             log_warn("%s; waiting for it", f.what);
+        text_copy(w->waits_for, sizeof w->waits_for, f.what);
         said = true;
         loop_turn(w->loop, 500);
     }
@@ -355,6 +356,7 @@ static struct fault await_topics(struct worker *w)
             return f;
         if (!said)
             log_warn("%s; waiting for it", f.what);
+        text_copy(w->waits_for, sizeof w->waits_for, f.what);
         said = true;
         loop_turn(w->loop, 100);
     }
@@ -366,9 +368,13 @@ static struct fault start(struct worker *w)
     TRY(kafka_producer_open(&w->producer, w->loop, w->stage->name, worker_delivered));
     access_serve(&w->access); /* the log-in is under way while the rest comes up */
     TRY(await_schema(w));
+    w->waits_for[0] = '\0';
+    if (loop_stopping(w->loop))
+        return FAULT_OK;
     TRY(db_open(&w->look_db, w->loop, w->stage->name, look_statements, COUNT(look_statements), on_db_up, w));
     TRY(db_open(&w->record_db, w->loop, w->stage->name, record_statements, COUNT(record_statements), on_db_up, w));
     TRY(await_topics(w));
+    w->waits_for[0] = '\0';
     if (loop_stopping(w->loop))
         return FAULT_OK;
     if (w->topic_on)

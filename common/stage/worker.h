@@ -135,10 +135,10 @@ struct worker {
     int hand_max, look_batch_max, record_batch_max;
 
     struct loop_timer linger, drain, release, pulse, prove;
-    bool draining, ready_once, suspect;
+    bool draining, suspect;
+    char waits_for[240]; /* before it runs: what it cannot begin without */
     int64_t session_us;
     int64_t record_retry_us, look_retry_us;
-    bool orphan_ready;
 
     struct freed *freed; /* intents that were taken and not used */
     int freed_n, freed_room, freed_sent;
@@ -151,7 +151,7 @@ struct worker {
     struct text key, value, text;
 
     struct metric *m_fetched, *m_done, *m_rejected, *m_unknown, *m_dropped, *m_on, *m_dead, *m_hand, *m_flight, *m_turns,
-        *m_parked, *m_look_rows, *m_look_batches, *m_record_rows, *m_record_batches, *m_seconds, *m_oldest, *m_left;
+        *m_parked, *m_look_rows, *m_look_batches, *m_record_rows, *m_record_batches, *m_seconds, *m_oldest;
 };
 
 /* ---- job.c ---- */
