@@ -163,7 +163,9 @@ int kafka_session_ms(void)
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *words)
 {
     (void)rk;
-    log_about(level <= 3 ? LOG_WARN : LOG_DEBUG, "kafka", "%s: %s", facility, words);
+    /* a broker that is away is said once, by the error callback, and shown in /readyz; librdkafka says it for ever */
+    bool away = !strcmp(facility, "FAIL") || !strcmp(facility, "ERROR");
+    log_about(level <= 3 && !away ? LOG_WARN : LOG_DEBUG, "kafka", "%s: %s", facility, words);
 }
 
 static struct fault configure(rd_kafka_conf_t **ret, const char *program, const char *const defaults[][2], size_t count)

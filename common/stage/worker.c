@@ -129,7 +129,9 @@ static bool is_ready(void *of, struct text *why)
         text_printf(why, "%s; ", *trouble ? trouble : "connecting to PostgreSQL");
         ready = false;
     }
-    if (!w->consumer || !kafka_consumer_joined(w->consumer)) {
+    if (!w->look_db) {
+        ready = false; /* Kafka's turn comes after PostgreSQL's */
+    } else if (!w->consumer || !kafka_consumer_joined(w->consumer)) {
         text_printf(why, "%s; ", w->consumer ? kafka_consumer_trouble(w->consumer) : *w->waits_for ? w->waits_for : "no Kafka broker yet");
         ready = false;
     } else if (*kafka_consumer_trouble(w->consumer)) {
