@@ -1,0 +1,76 @@
+/* Whatever a setting holds: it is read, or refused by its name; and a secret is never in the words. */
+#include "common/settings.h"
+
+#include "common/scoped.h"
+
+#include <regex.h>
+#include <stddef.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static union {
+        const char *text;
+        char *url;
+        int choice;
+        int64_t whole;
+        double number;
+        struct setting_list list;
+        json_object *map;
+        regex_t *regex;
+    } it;
+    char value[200];
+
+    if (!size || size > sizeof value)
+        return 0;
+    memcpy(value, data + 1, size - 1);
+    value[size - 1] = '\0';
+    enum setting_type type = data[0] % (SET_REGEX + 1);
+    if (type == SET_REGEX && strchr(value, '{'))
+        return 0; /* glibc takes memory without end for repeated repetitions; whoever sets it is trusted */
+    const struct setting rows[] = {{"FUZZED", type, .least = -1e15, .most = 1e15, .choices = "a|bc|d", .to = &it}, {0}};
+    const struct setting *const tables[] = {rows, NULL};
+
+    memset(&it, 0, sizeof it);
+    setenv("FUZZED", value, 1);
+    struct fault f = settings_load(tables);
+    if (f.kind) {
+        if (strncmp(f.what, "FUZZED", 6) != 0)
+            abort();
+        if (type == SET_SECRET && strlen(value) > 20 && strstr(f.what, value))
+            abort();
+        return 0;
+    }
+    switch (type) {
+    case SET_URL:
+        if (it.url) {
+            if (strncmp(it.url, "http", 4) != 0 || it.url[strlen(it.url) - 1] == '/')
+                abort();
+            free(it.url);
+        }
+        break;
+    case SET_LIST:
+        for (int i = 0; i < it.list.count; i++)
+            if (!*it.list.items[i] || strchr(it.list.items[i], ','))
+                abort();
+        if (it.list.count)
+            free(it.list.items[0]); /* the others are pieces of the same text */
+        free(it.list.items);
+        break;
+    case SET_JSON: json_object_put(it.map); break;
+    case SET_REGEX:
+        if (it.regex) {
+            regfree(it.regex);
+            free(it.regex);
+        }
+        break;
+    case SET_WHOLE:
+        if (*value && (it.whole < -1000000000000000 || it.whole > 1000000000000000))
+            abort();
+        break;
+    default: break;
+    }
+    return 0;
+}
