@@ -6,7 +6,8 @@
  *   row   users(primary_id).visitor_id
  *   out   prereg.create  key primary id   schemas/prereg.create.schema.json
  *
- * A new card is a new visitor: windows that were made for the old one go to the desk to be withdrawn, and are made again.
+ * A new card is a new visitor, and so is one the gate has forgotten: windows that were made for the old one go to the desk
+ * to be withdrawn, and are made again.
  * Names and e-mail are Alma's, not the form's, which anybody can fill in.
  */
 #include "common/booking.h"
@@ -147,13 +148,12 @@ static const char record_sql[] =
     "WITH said AS MATERIALIZED (SELECT s.* FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])"
     " AS s(appt_id, primary_id, verdict, code, reason, visitor_id, barcode)),"
     "done AS MATERIALIZED (SELECT DISTINCT ON (primary_id) * FROM said WHERE verdict = 'done' AND visitor_id IS NOT NULL ORDER BY primary_id),"
-    "old AS MATERIALIZED (SELECT u.primary_id FROM done d JOIN users u ON u.primary_id = d.primary_id"
-    " WHERE u.visitor_id IS NOT NULL AND u.visitor_id <> d.visitor_id),"
     "people AS (UPDATE users u SET visitor_id = d.visitor_id, visitor_barcode = d.barcode, visitor_at = clock_timestamp()"
     " FROM done d WHERE u.primary_id = d.primary_id),"
     "left_behind AS (UPDATE appts p SET wanted = false, unwanted_at = clock_timestamp(),"
-    " unwanted_reason = 'the card was replaced; it is made again for the new one'"
-    " FROM old o WHERE p.primary_id = o.primary_id AND p.wanted AND p.prereg_id IS NOT NULL AND p.ends_at > clock_timestamp() RETURNING p.*),"
+    " unwanted_reason = 'it is of a visitor the person no longer is (a new card, or the gate forgot the old one); it is made again'"
+    " FROM done d WHERE p.primary_id = d.primary_id AND p.visitor_id <> d.visitor_id AND p.wanted AND p.prereg_id IS NOT NULL"
+    " AND p.ends_at > clock_timestamp() RETURNING p.*),"
     "again AS (INSERT INTO appts (source, location_id, booking_id, asked_id, destination, starts_at, ends_at, before_s, after_s, offset_s, email, trace_id)"
     " SELECT source, location_id, booking_id, asked_id, destination, starts_at, ends_at, before_s, after_s, offset_s, email, trace_id FROM left_behind)"
     "UPDATE appts p SET answer = CASE s.verdict WHEN 'dead' THEN 'set_aside' ELSE s.code END, reason = s.reason, answered_at = clock_timestamp(),"

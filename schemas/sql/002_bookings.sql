@@ -34,7 +34,8 @@ CREATE TABLE users (
     checked_at      timestamptz, -- when Alma said so; NULL: taken over, never asked
     visitor_id      text, -- PassagePoint's id of the visitor made for visitor_barcode
     visitor_barcode text,
-    visitor_at      timestamptz
+    visitor_at      timestamptz,
+    first_seen      timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 80);
 
 -- Who an id written on a form turned out to be, so that Alma is not asked each time.
@@ -200,7 +201,7 @@ BEGIN
     DELETE FROM asked_ids i WHERE checked_at < before
        AND NOT EXISTS (SELECT FROM appts a WHERE a.asked_id = i.asked_id);
     GET DIAGNOSTICS n = ROW_COUNT; RETURN QUERY SELECT 'asked_ids', n;
-    DELETE FROM users u WHERE coalesce(checked_at, visitor_at, '-infinity') < before
+    DELETE FROM users u WHERE coalesce(checked_at, visitor_at, first_seen) < before
        AND NOT EXISTS (SELECT FROM asked_ids i WHERE i.primary_id = u.primary_id)
        AND NOT EXISTS (SELECT FROM appts a WHERE a.primary_id = u.primary_id)
        AND NOT EXISTS (SELECT FROM appts a WHERE a.asked_id = u.primary_id);
