@@ -1,0 +1,643 @@
+/*
+ * floors - what the libraries alone cost: the least a worker could spend on a message. And the benchmark's load.
+ *
+ *   floors kafka   servers= from= to= count=            consume each message, produce it onward, acks=all
+ *   floors http    root= token= file= [in_flight=100] [rate=0]   one request a line on kept connections; then its answer
+ *                                                       parsed as often, with nothing else around it
+ *   floors pg      stage= file= [batch=20] [rate=0]     the rows of a message in pipelined batches
+ *   floors produce servers= topic= file= [rate=0] [times=]       the load: the lines of a file, evenly or at once
+ *   floors exec    times= -- PROGRAM...                 note the time, become the program
+ *
+ * rate: a second, evenly; 0: as fast as it goes. The settings of librdkafka are common/kafka.c's, those of a PostgreSQL
+ * session common/db.c's. The last line on standard output is a JSON object; CPU is user and system time of this process,
+ * without its start.
+ */
+#include <curl/curl.h>
+#include <errno.h>
+#include <json-c/json.h>
+#include <libpq-fe.h>
+#include <librdkafka/rdkafka.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+static char **args;
+
+static void die(const char *format, ...)
+{
+    va_list list;
+
+    va_start(list, format);
+    fputs("floors: ", stderr);
+    vfprintf(stderr, format, list);
+    fputc('\n', stderr);
+    va_end(list);
+    exit(111);
+}
+
+static const char *arg(const char *name, const char *fallback)
+{
+    size_t len = strlen(name);
+
+    for (char **a = args; *a; a++)
+        if (!strncmp(*a, name, len) && (*a)[len] == '=')
+            return *a + len + 1;
+    if (!fallback)
+        die("%s= is missing", name);
+    return fallback;
+}
+
+static int64_t clock_us(clockid_t clock)
+{
+    struct timespec t;
+
+    clock_gettime(clock, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static int64_t now_us(void)
+{
+    return clock_us(CLOCK_MONOTONIC);
+}
+
+static int64_t cpu_us(void)
+{
+    return clock_us(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+static void sleep_until(int64_t at_us)
+{
+    struct timespec t = {.tv_sec = at_us / 1000000, .tv_nsec = (long)(at_us % 1000000) * 1000};
+
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
+}
+
+/* ---- a file of lines, each of fields with tabs between them ---- */
+
+struct lines {
+    char *bytes;
+    char **at;
+    int count;
+};
+
+static void *need(void *memory)
+{
+    if (!memory)
+        die("out of memory");
+    return memory;
+}
+
+static struct lines lines_read(const char *path)
+{
+    struct lines l = {0};
+    FILE *file = fopen(path, "r");
+    long size;
+    int room = 0;
+
+    if (!file || fseek(file, 0, SEEK_END) || (size = ftell(file)) < 0 || fseek(file, 0, SEEK_SET))
+        die("cannot read %s: %s", path, strerror(errno));
+    l.bytes = need(malloc((size_t)size + 1));
+    l.bytes[fread(l.bytes, 1, (size_t)size, file)] = '\0';
+    fclose(file);
+    for (char *line = l.bytes, *end; *line; line = end) {
+        end = line + strcspn(line, "\n");
+        if (*end)
+            *end++ = '\0';
+        if (l.count == room)
+            l.at = need(realloc(l.at, (size_t)(room = room ? room * 2 : 1024) * sizeof *l.at));
+        l.at[l.count++] = line;
+    }
+    if (!l.count)
+        die("%s is empty", path);
+    return l;
+}
+
+/* Cuts a line in place; what is missing is "". */
+static void fields(char *line, const char **ret, int count)
+{
+    for (int i = 0; i < count; i++) {
+        size_t len = strcspn(line, "\t");
+        ret[i] = line;
+        line += len;
+        if (*line)
+            *line++ = '\0';
+    }
+}
+
+/* ---- Kafka ---- */
+
+static void set_all(rd_kafka_conf_t *conf, const char *const settings[][2], size_t count)
+{
+    char why[256];
+
+    for (size_t i = 0; i < count; i++)
+        if (rd_kafka_conf_set(conf, settings[i][0], settings[i][1], why, sizeof why) != RD_KAFKA_CONF_OK)
+            die("%s", why);
+}
+
+static int delivered;
+
+static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
+{
+    (void)rk;
+    (void)opaque;
+    if (m->err)
+        die("not delivered: %s", rd_kafka_err2str(m->err));
+    delivered++;
+}
+
+/* batch: at most so many messages together. A batch is fetched whole, whatever the consumer's limits say. */
+static rd_kafka_t *producer_open(const char *linger_ms, const char *batch)
+{
+    const char *const settings[][2] = {
+        {"bootstrap.servers", arg("servers", NULL)}, {"acks", "all"}, {"enable.idempotence", "true"},
+        {"message.timeout.ms", "0"}, {"partitioner", "murmur2_random"}, {"linger.ms", linger_ms}, {"batch.num.messages", batch},
+        {"queue.buffering.max.messages", "1000000"}, {"socket.nagle.disable", "true"},
+        {"topic.metadata.refresh.interval.ms", "60000"}};
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    char why[256];
+
+    set_all(conf, settings, COUNT(settings));
+    rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
+    if (!rk)
+        die("%s", why);
+    return rk;
+}
+
+/* The first message to a topic would wait for its metadata. */
+static rd_kafka_topic_t *topic_open(rd_kafka_t *rk, const char *name)
+{
+    rd_kafka_topic_t *topic = rd_kafka_topic_new(rk, name, NULL);
+    const struct rd_kafka_metadata *meta;
+    rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 0, topic, &meta, 10000);
+
+    if (err)
+        die("topic %s: %s", name, rd_kafka_err2str(err));
+    rd_kafka_metadata_destroy(meta);
+    return topic;
+}
+
+static void produce(rd_kafka_t *rk, rd_kafka_topic_t *topic, const void *key, size_t key_len, const void *value, size_t len)
+{
+    while (rd_kafka_produce(topic, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, (void *)(uintptr_t)value, len, key, key_len, NULL)) {
+        if (rd_kafka_last_error() != RD_KAFKA_RESP_ERR__QUEUE_FULL)
+            die("%s", rd_kafka_err2str(rd_kafka_last_error()));
+        rd_kafka_poll(rk, 10);
+    }
+}
+
+static int kafka_main(void)
+{
+    static const char *const settings[][2] = {
+        {"group.id", "floors"}, {"auto.offset.reset", "earliest"}, {"partition.assignment.strategy", "cooperative-sticky"},
+        {"session.timeout.ms", "15000"}, {"queued.min.messages", "1000"}, {"queued.max.messages.kbytes", "1024"},
+        {"fetch.message.max.bytes", "65536"}, {"fetch.wait.max.ms", "100"}, {"fetch.error.backoff.ms", "100"},
+        {"heartbeat.interval.ms", "1000"}, {"auto.commit.interval.ms", "100"}, {"socket.nagle.disable", "true"},
+        {"topic.metadata.refresh.interval.ms", "60000"}};
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_t *producer = producer_open("1", "10000");
+    rd_kafka_topic_t *to = topic_open(producer, arg("to", NULL));
+    int count = atoi(arg("count", NULL)), taken = 0;
+    int64_t cpu = 0, wall = 0;
+    char why[256];
+
+    set_all(conf, settings, COUNT(settings));
+    rd_kafka_conf_set(conf, "bootstrap.servers", arg("servers", NULL), NULL, 0);
+    rd_kafka_t *consumer = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
+    if (!consumer)
+        die("%s", why);
+    rd_kafka_poll_set_consumer(consumer);
+    rd_kafka_topic_partition_list_t *from = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(from, arg("from", NULL), RD_KAFKA_PARTITION_UA);
+    rd_kafka_subscribe(consumer, from);
+    rd_kafka_topic_partition_list_destroy(from);
+    rd_kafka_queue_t *queue = rd_kafka_queue_get_consumer(consumer);
+    fputs("ready\n", stdout);
+    fflush(stdout);
+    while (delivered < count) {
+        rd_kafka_message_t *messages[128];
+        ssize_t n = rd_kafka_consume_batch_queue(queue, taken < count ? 100 : 1, messages, COUNT(messages));
+        for (ssize_t i = 0; i < n; i++) {
+            rd_kafka_message_t *m = messages[i];
+            if (!m->err && !taken++) {
+                cpu = cpu_us();
+                wall = now_us();
+            }
+            if (!m->err)
+                produce(producer, to, m->key, m->key_len, m->payload, m->len);
+            rd_kafka_message_destroy(m);
+        }
+        rd_kafka_poll(producer, 0);
+    }
+    printf("{\"count\": %d, \"cpu_s\": %.6f, \"wall_s\": %.6f}\n", count, (double)(cpu_us() - cpu) / 1e6,
+           (double)(now_us() - wall) / 1e6);
+    fflush(stdout);
+    _exit(0); /* no leave-taking: nothing of it is measured */
+}
+
+static int produce_main(void)
+{
+    struct lines l = lines_read(arg("file", NULL));
+    double rate = atof(arg("rate", "0"));
+    const char *times = arg("times", "");
+    rd_kafka_t *rk = producer_open(rate > 0 ? "0" : "20", "16"); /* as the stage before would have sent them */
+    rd_kafka_topic_t *topic = topic_open(rk, arg("topic", NULL));
+    FILE *out = *times ? fopen(times, "w") : NULL;
+    int64_t *sent = need(calloc((size_t)l.count, sizeof *sent));
+    int64_t begin, worst = 0;
+
+    if (*times && !out)
+        die("cannot write %s", times);
+    begin = now_us() + 1000;
+    for (int i = 0; i < l.count; i++) {
+        const char *f[2];
+        fields(l.at[i], f, 2);
+        if (rate > 0) {
+            int64_t due = begin + (int64_t)(i * 1e6 / rate);
+            sleep_until(due);
+            int64_t late = now_us() - due;
+            worst = late > worst ? late : worst;
+        }
+        sent[i] = clock_us(CLOCK_REALTIME);
+        produce(rk, topic, f[0], strlen(f[0]), f[1], strlen(f[1]));
+        if (i % 64 == 0 || rate > 0)
+            rd_kafka_poll(rk, 0);
+    }
+    rd_kafka_flush(rk, 60000);
+    if (delivered != l.count)
+        die("%d of %d delivered", delivered, l.count);
+    for (int i = 0; out && i < l.count; i++)
+        fprintf(out, "%lld\n", (long long)sent[i]);
+    if (out && fclose(out))
+        die("cannot write %s", times);
+    printf("{\"count\": %d, \"cpu_s\": %.6f, \"wall_s\": %.6f, \"late_ms\": %.3f}\n", l.count, (double)cpu_us() / 1e6,
+           (double)(now_us() - begin) / 1e6, (double)worst / 1e3);
+    return 0;
+}
+
+/* ---- HTTP ---- */
+
+enum { SLOTS_MAX = 512, SOCKETS_MAX = 1024 };
+
+struct slot {
+    CURL *easy;
+    size_t len;
+    char body[4096];
+};
+
+static int epoll_fd;
+static uint32_t registered[SOCKETS_MAX];
+static int64_t curl_due_us = -1;
+
+/* An idle socket stays registered, unless it would be ready for ever. */
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *of, void *per_socket)
+{
+    uint32_t events = what == CURL_POLL_IN ? EPOLLIN : what == CURL_POLL_OUT ? EPOLLOUT : EPOLLIN | EPOLLOUT;
+    struct epoll_event e = {.data.fd = fd};
+
+    (void)easy;
+    (void)of;
+    (void)per_socket;
+    if (fd >= SOCKETS_MAX)
+        return -1;
+    if (what == CURL_POLL_REMOVE) {
+        if (registered[fd] & EPOLLOUT) {
+            epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+            registered[fd] = 0;
+        }
+        return 0;
+    }
+    e.events = events;
+    if (registered[fd] != events)
+        epoll_ctl(epoll_fd, registered[fd] ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &e);
+    registered[fd] = events;
+    return 0;
+}
+
+static int on_close(void *of, curl_socket_t fd)
+{
+    (void)of;
+    registered[fd] = 0;
+    return close(fd);
+}
+
+static int on_timer(CURLM *multi, long timeout_ms, void *of)
+{
+    (void)multi;
+    (void)of;
+    curl_due_us = timeout_ms < 0 ? -1 : now_us() + timeout_ms * 1000;
+    return 0;
+}
+
+static size_t on_body(char *bytes, size_t size, size_t count, void *of)
+{
+    struct slot *s = of;
+    size_t len = size * count;
+
+    if (s->len + len >= sizeof s->body)
+        return 0;
+    memcpy(s->body + s->len, bytes, len);
+    s->len += len;
+    return len;
+}
+
+static void slot_open(struct slot *s, struct curl_slist *headers)
+{
+    s->easy = need(curl_easy_init());
+    curl_easy_setopt(s->easy, CURLOPT_PRIVATE, s);
+    curl_easy_setopt(s->easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(s->easy, CURLOPT_WRITEDATA, s);
+    curl_easy_setopt(s->easy, CURLOPT_CLOSESOCKETFUNCTION, on_close);
+    curl_easy_setopt(s->easy, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(s->easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(s->easy, CURLOPT_PROXY, "");
+    curl_easy_setopt(s->easy, CURLOPT_TIMEOUT_MS, 20000L);
+    curl_easy_setopt(s->easy, CURLOPT_POST, 1L);
+}
+
+static void slot_send(CURLM *multi, struct slot *s, const char *root, char *line)
+{
+    const char *f[2]; /* target, body */
+    char url[1024];
+
+    fields(line, f, 2);
+    snprintf(url, sizeof url, "%s%s", root, f[0]);
+    s->len = 0;
+    curl_easy_setopt(s->easy, CURLOPT_URL, url);
+    curl_easy_setopt(s->easy, CURLOPT_POSTFIELDSIZE, (long)strlen(f[1]));
+    curl_easy_setopt(s->easy, CURLOPT_POSTFIELDS, f[1]); /* borrowed: the line stays */
+    curl_multi_add_handle(multi, s->easy);
+}
+
+static double parse_cpu_s(const char *body, size_t len, int count)
+{
+    int64_t cpu = cpu_us();
+
+    for (int i = 0; i < count; i++) {
+        json_tokener *tokener = need(json_tokener_new());
+        json_object *parsed = json_tokener_parse_ex(tokener, body, (int)len);
+        if (!parsed)
+            die("the answer is not JSON: %.*s", (int)len, body);
+        json_object_put(parsed);
+        json_tokener_free(tokener);
+    }
+    return (double)(cpu_us() - cpu) / 1e6;
+}
+
+static int http_main(void)
+{
+    static struct slot slots[SLOTS_MAX];
+    static struct slot *idle[SLOTS_MAX];
+    struct lines l = lines_read(arg("file", NULL));
+    const char *root = arg("root", NULL);
+    double rate = atof(arg("rate", "0"));
+    int in_flight = atoi(arg("in_flight", "100")), idle_count = 0, next = 0, done = 0, running;
+    int warm = 2 * in_flight < l.count ? 2 * in_flight : 0; /* while connections are made, nothing counts */
+    struct slot *last = NULL;
+    CURLM *multi = need(curl_multi_init());
+    char token[2200];
+    int64_t cpu = cpu_us(), wall = now_us();
+
+    if (in_flight < 1 || in_flight > SLOTS_MAX)
+        die("in_flight= must be 1 to %d", SLOTS_MAX);
+    snprintf(token, sizeof token, "token: %s", arg("token", NULL));
+    struct curl_slist *headers = curl_slist_append(NULL, token);
+    headers = curl_slist_append(headers, "Content-Type: application/json");
+    headers = curl_slist_append(headers, "Accept: application/json");
+    headers = curl_slist_append(headers, "Expect:");
+    epoll_fd = epoll_create1(0);
+    curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)in_flight + 4);
+    for (int i = 0; i < in_flight; i++) {
+        slot_open(&slots[i], headers);
+        idle[idle_count++] = &slots[i];
+    }
+    while (done < l.count) {
+        int64_t now = now_us(), wait = 1000000;
+        while (next < l.count && idle_count) {
+            int64_t due = rate > 0 ? wall + (int64_t)(next * 1e6 / rate) : now;
+            if (due > now) {
+                wait = due - now;
+                break;
+            }
+            slot_send(multi, idle[--idle_count], root, l.at[next++]);
+        }
+        if (curl_due_us >= 0 && curl_due_us - now < wait)
+            wait = curl_due_us > now ? curl_due_us - now : 0;
+        struct epoll_event events[256];
+        struct timespec t = {.tv_sec = wait / 1000000, .tv_nsec = (long)(wait % 1000000) * 1000};
+        int n = epoll_pwait2(epoll_fd, events, COUNT(events), &t, NULL);
+        for (int i = 0; i < n; i++)
+            curl_multi_socket_action(multi, events[i].data.fd,
+                                     (events[i].events & EPOLLIN ? CURL_CSELECT_IN : 0) | (events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0),
+                                     &running);
+        if (curl_due_us >= 0 && curl_due_us <= now_us()) {
+            curl_due_us = -1;
+            curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &running);
+        }
+        for (CURLMsg *m; (m = curl_multi_info_read(multi, &running));) {
+            struct slot *s = NULL;
+            long status = 0;
+            curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&s);
+            curl_easy_getinfo(m->easy_handle, CURLINFO_RESPONSE_CODE, &status);
+            if (m->data.result || status != 200)
+                die("a request failed: %s, HTTP %ld: %.*s", curl_easy_strerror(m->data.result), status, (int)s->len, s->body);
+            curl_multi_remove_handle(multi, s->easy);
+            idle[idle_count++] = last = s;
+            if (++done == warm) {
+                cpu = cpu_us();
+                wall = rate > 0 ? wall : now_us();
+            }
+        }
+    }
+    double cpu_s = (double)(cpu_us() - cpu) / 1e6, wall_s = (double)(now_us() - wall) / 1e6;
+    printf("{\"count\": %d, \"cpu_s\": %.6f, \"wall_s\": %.6f, \"parse_cpu_s\": %.6f, \"answer\": \"%zu bytes\"}\n", l.count - warm,
+           cpu_s, wall_s, parse_cpu_s(last->body, last->len, l.count - warm), last->len);
+    return 0;
+}
+
+/* ---- PostgreSQL ---- */
+
+enum { F_APPT, F_PRIMARY, F_BARCODE, F_VISITOR, FIELDS };
+enum { P_MAX = 2 };
+
+struct statement {
+    const char *sql;
+    int columns[P_MAX]; /* which fields are its parameters, each text[] */
+    int count;
+};
+
+/*
+ * What a message reads and writes, in the plainest words; the first two are one transaction, the others another. The last
+ * is an upsert for its plan alone: it finds its rows by the whole key whatever the planner thinks of an empty table.
+ */
+enum { STATEMENTS = 5, LOOKS = 2 };
+static const struct floor_stage {
+    const char *name;
+    struct statement statements[STATEMENTS];
+} floor_stages[] = {
+    {"users-resolve",
+     {{"SELECT a.ord, p.wanted, p.prereg_id, p.ends_at, p.answer, p.email, u.barcode, u.visitor_id, u.visitor_barcode, u.first_name,"
+       " u.last_name, u.user_group, u.group_desc FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS a(appt_id, primary_id, ord)"
+       " LEFT JOIN appts p ON p.appt_id = a.appt_id::uuid LEFT JOIN users u ON u.primary_id = a.primary_id", {F_APPT, F_PRIMARY}, 2},
+      {"INSERT INTO intents (stage, work_id, state, owner, deadline) SELECT 'users-resolve', w, 'taken', 'floors',"
+       " clock_timestamp() + interval '26 seconds' FROM unnest($1::text[]) AS w", {F_BARCODE}, 1},
+      {"UPDATE users u SET visitor_id = a.b, visitor_barcode = a.b, visitor_at = clock_timestamp()"
+       " FROM unnest($1::text[], $2::text[]) AS a(p, b) WHERE u.primary_id = a.p", {F_PRIMARY, F_BARCODE}, 2},
+      {"INSERT INTO attempts (stage, subject, work_id, call, verdict, code, http_status, duration_ms, trace_id)"
+       " SELECT 'users-resolve', s, w, 'createVisitor', 'done', 'created', 200, 50, md5(s) FROM unnest($1::text[], $2::text[]) AS a(s, w)",
+       {F_APPT, F_BARCODE}, 2},
+      {"INSERT INTO intents (stage, work_id, state, owner, deadline) SELECT 'users-resolve', w, 'taken', 'floors', clock_timestamp()"
+       " FROM unnest($1::text[]) AS w ON CONFLICT (stage, work_id) DO UPDATE SET state = 'finished', changed_at = clock_timestamp()",
+       {F_BARCODE}, 1}}},
+    {"prereg-create",
+     {{"SELECT a.ord, p.wanted, p.prereg_id, p.starts_at, p.ends_at, p.answer, p.destination, p.maybe_made, u.barcode, u.visitor_id,"
+       " u.visitor_barcode FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS a(appt_id, primary_id, ord)"
+       " LEFT JOIN appts p ON p.appt_id = a.appt_id::uuid LEFT JOIN users u ON u.primary_id = a.primary_id", {F_APPT, F_PRIMARY}, 2},
+      {"INSERT INTO intents (stage, work_id, state, owner, deadline) SELECT 'prereg-create', w, 'taken', 'floors',"
+       " clock_timestamp() + interval '66 seconds' FROM unnest($1::text[]) AS w", {F_APPT}, 1},
+      {"UPDATE appts p SET answer = 'made', prereg_id = '137506834088671', primary_id = u, visitor_id = '137505764541148',"
+       " answered_at = clock_timestamp() FROM unnest($1::text[], $2::text[]) AS a(i, u) WHERE p.appt_id = i::uuid",
+       {F_APPT, F_PRIMARY}, 2},
+      {"INSERT INTO attempts (stage, subject, work_id, call, verdict, code, http_status, duration_ms, trace_id)"
+       " SELECT 'prereg-create', s, s, 'createPreReg', 'done', 'made', 200, 50, md5(s) FROM unnest($1::text[]) AS s", {F_APPT}, 1},
+      {"INSERT INTO intents (stage, work_id, state, owner, deadline) SELECT 'prereg-create', w, 'taken', 'floors', clock_timestamp()"
+       " FROM unnest($1::text[]) AS w ON CONFLICT (stage, work_id) DO UPDATE SET state = 'finished', changed_at = clock_timestamp()",
+       {F_APPT}, 1}}},
+};
+
+static const char session_sql[] =
+    "SELECT set_config(name, value, false) FROM (VALUES ('synchronous_commit', 'on'), ('plan_cache_mode', 'force_generic_plan'), "
+    "('enable_seqscan', 'off'), ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), ('jit', 'off'), ('timezone', 'UTC')) AS s(name, value)";
+
+/* None of the values needs quoting. */
+static const char *array_of(char *to, size_t room, const char *(*rows)[FIELDS], int n, int field)
+{
+    size_t len = 0;
+
+    for (int i = 0; i < n; i++)
+        len += (size_t)snprintf(to + len, room - len, "%c%s", i ? ',' : '{', rows[i][field]);
+    snprintf(to + len, room - len, "}");
+    return to;
+}
+
+/* Statements first to last for n rows as one transaction, in one exchange. */
+static void transact(PGconn *conn, const struct floor_stage *stage, int first, int last, const char *(*rows)[FIELDS], int n)
+{
+    static char arrays[P_MAX][16384];
+
+    for (int s = first; s < last; s++) {
+        const struct statement *st = &stage->statements[s];
+        const char *values[P_MAX];
+        char name[8];
+        snprintf(name, sizeof name, "s%d", s);
+        for (int i = 0; i < st->count; i++)
+            values[i] = array_of(arrays[i], sizeof arrays[i], rows, n, st->columns[i]);
+        PQsendQueryPrepared(conn, name, st->count, values, NULL, NULL, 0);
+    }
+    PQpipelineSync(conn);
+    for (bool synced = false; !synced;) {
+        PGresult *res = PQgetResult(conn);
+        ExecStatusType status = res ? PQresultStatus(res) : PGRES_TUPLES_OK;
+        if (res && status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK && status != PGRES_PIPELINE_SYNC)
+            die("PostgreSQL: %s", PQerrorMessage(conn));
+        synced = status == PGRES_PIPELINE_SYNC;
+        PQclear(res);
+    }
+}
+
+static int pg_main(void)
+{
+    struct lines l = lines_read(arg("file", NULL));
+    const char *(*rows)[FIELDS] = need(calloc((size_t)l.count, sizeof *rows));
+    int batch = atoi(arg("batch", "20")), done = 0, commits = 0;
+    double rate = atof(arg("rate", "0"));
+    const struct floor_stage *stage = NULL;
+    PGconn *conn = PQconnectdb(""); /* PG* */
+
+    for (size_t i = 0; i < COUNT(floor_stages); i++)
+        if (!strcmp(floor_stages[i].name, arg("stage", NULL)))
+            stage = &floor_stages[i];
+    if (!stage || batch < 1 || batch > 64)
+        die("stage= names no stage, or batch= is not 1 to 64");
+    for (int i = 0; i < l.count; i++)
+        fields(l.at[i], rows[i], FIELDS);
+    if (PQstatus(conn) != CONNECTION_OK)
+        die("PostgreSQL: %s", PQerrorMessage(conn));
+    PQclear(PQexec(conn, session_sql));
+    for (int s = 0; s < STATEMENTS; s++) {
+        char name[8];
+        snprintf(name, sizeof name, "s%d", s);
+        PGresult *res = PQprepare(conn, name, stage->statements[s].sql, 0, NULL);
+        if (PQresultStatus(res) != PGRES_COMMAND_OK)
+            die("PostgreSQL: %s", PQerrorMessage(conn));
+        PQclear(res);
+    }
+    PQenterPipelineMode(conn);
+    fputs("ready\n", stdout);
+    fflush(stdout);
+    int64_t begin = now_us(), cpu = cpu_us();
+    while (done < l.count) {
+        int n = batch;
+        if (rate > 0) { /* what has come meanwhile, as a worker would take it */
+            sleep_until(begin + (int64_t)(done * 1e6 / rate));
+            int due = (int)((double)(now_us() - begin) * rate / 1e6) + 1 - done;
+            n = due < 1 ? 1 : due < 64 ? due : 64;
+        }
+        if (n > l.count - done)
+            n = l.count - done;
+        transact(conn, stage, 0, LOOKS, rows + done, n);
+        transact(conn, stage, LOOKS, STATEMENTS, rows + done, n);
+        done += n;
+        commits += 2;
+    }
+    printf("{\"count\": %d, \"cpu_s\": %.6f, \"wall_s\": %.6f, \"rows_a_commit\": %.1f}\n", l.count, (double)(cpu_us() - cpu) / 1e6,
+           (double)(now_us() - begin) / 1e6, 2.0 * l.count / commits);
+    PQfinish(conn);
+    return 0;
+}
+
+/* ---- */
+
+static int exec_main(void)
+{
+    char **program = args;
+    FILE *out = fopen(arg("times", NULL), "w");
+
+    while (*program && strcmp(*program, "--") != 0)
+        program++;
+    if (!out || !*program)
+        die("usage: floors exec times=FILE -- PROGRAM...");
+    fprintf(out, "%lld\n", (long long)clock_us(CLOCK_REALTIME));
+    fclose(out);
+    execv(program[1], program + 1);
+    die("%s: %s", program[1], strerror(errno));
+    return 111;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int (*main)(void);
+    } modes[] = {{"kafka", kafka_main}, {"http", http_main}, {"pg", pg_main}, {"produce", produce_main}, {"exec", exec_main}};
+
+    args = argv + (argc > 1 ? 2 : 1);
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    for (size_t i = 0; argc > 1 && i < COUNT(modes); i++)
+        if (!strcmp(argv[1], modes[i].name))
+            return modes[i].main();
+    fputs("usage: floors kafka|http|pg|produce|exec NAME=VALUE...\n", stderr);
+    return 100;
+}

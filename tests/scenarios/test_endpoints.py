@@ -1,0 +1,123 @@
+"""/metrics, /healthz and /readyz: what a dashboard, a supervisor and a person read."""
+import json
+import re
+
+import pytest
+import requests
+from shelfwire import STAGES, wait_for
+
+SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(\{([a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\[\\n"])*",?)*\})? (-?[0-9.e+-]+|NaN|[+-]Inf)')
+
+
+def assert_prometheus(text):
+    """The text format 0.0.4: each family in one piece behind its HELP and TYPE, no series twice, histograms that add up."""
+    families, family, series, buckets = set(), None, set(), {}
+    for line in text.splitlines():
+        if line.startswith("# HELP "):
+            family = line.split()[2]
+            assert family not in families, f"{family} is in two pieces"
+            families.add(family)
+        elif line.startswith("# TYPE "):
+            _, _, name, kind = line.split()
+            assert name == family and kind in ("counter", "gauge", "histogram")
+            assert (kind == "counter") == name.endswith("_total"), name
+        else:
+            assert SAMPLE.fullmatch(line), line
+            key, value = line.rsplit(" ", 1)
+            name = re.match(r"[\w:]+", key)[0]
+            assert key not in series, key
+            series.add(key)
+            assert name == family or re.fullmatch(family + "_(bucket|sum|count)", name), line
+            if name.endswith("_bucket"):
+                assert float(value) >= buckets.get(family, 0)
+                buckets[family] = float(value) if 'le="+Inf"' not in key else 0
+    assert text.endswith("\n")
+
+
+def test_metrics_tell_the_true_lag_and_nobodys_name(world):
+    failing = world.sandbox.fault("alma", "user", "status", status=503)
+    world.make_windows(40, 25)
+    started = world.start_all()
+    first = started[0]
+    wait_for(lambda: first.metric("shelfwire_in_hand") == 40, lambda: first.metrics())
+    wait_for(lambda: first.metric("kafka_consumergroup_lag") == 40, lambda: first.metrics().get("kafka_consumergroup_lag"), 10)
+    true = world.lags("bookings-new")
+    assert first.metrics()["kafka_consumergroup_lag"] == {
+        f'consumergroup="{world.topic("bookings-new")}",topic="{world.topic("bookings.new")}",partition="{p}"': lag
+        for p, lag in true.items()}
+    assert first.metric("shelfwire_oldest_message_seconds") > 0
+    world.sandbox.heal(failing)
+    world.await_made(40)
+    world.await_no_lag()
+    for p in started:
+        wait_for(lambda: p.metric("kafka_consumergroup_lag") == 0, lambda: p.metrics()["kafka_consumergroup_lag"], 5)
+        answer = p.get("/metrics")
+        assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        assert_prometheus(answer.text)
+        assert not re.search(r"G0\d{7}|2282\d|cs_0|Vorname|leser", answer.text), "a person or a booking in a label"
+        assert p.metric("shelfwire_messages_total", 'outcome="done"') + p.metric("shelfwire_messages_total", 'outcome="true_already"') == 40
+        assert p.metric("shelfwire_in_hand") == p.metric("shelfwire_calls_in_flight") == 0
+    assert started[2].metric("shelfwire_vendor_calls_total", 'call="createPreReg",code="made"') == 40
+    assert started[2].metric("shelfwire_vendor_call_seconds_count") >= 40
+
+
+def test_an_idle_worker_does_not_turn(world):
+    """A timer that lies in the past would make the loop spin."""
+    worker = world.start("prereg-create")
+    world.make_windows(5, 5, topic="prereg.create")
+    world.await_made(5)
+    turns = worker.metric("shelfwire_loop_turns_total")
+    seen = []
+
+    def two_seconds():
+        seen.append(worker.metric("shelfwire_loop_turns_total"))
+        return len(seen) >= 20
+    wait_for(two_seconds, "", 10, 0.1)
+    asked = 20 * 6  # each look of ours makes a few turns itself
+    assert seen[-1] - turns < 100 + asked, f"{seen[-1] - turns:.0f} turns in two idle seconds"
+
+
+def test_other_paths_and_methods_are_refused(world):
+    worker = world.start("prereg-create")
+    assert worker.get("/").status_code == 404 and "/metrics" in worker.get("/").text
+    assert requests.post(worker.url + "/metrics", data="x", timeout=5).status_code == 405
+    assert worker.get("/readyz").text == "ok\n" and worker.get("/healthz").text == "ok\n"
+
+
+@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("missing, words", [({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, "Kafka"),
+                                            ({"PGHOST": "127.0.0.1", "PGPORT": "1"}, "PostgreSQL")])
+def test_while_something_is_missing_it_is_healthy_and_not_ready_and_says_why(world, name, missing, words):
+    worker = world.begin(name, **missing)
+    wait_for(lambda: worker.get("/readyz").status_code == 503 and words in worker.get("/readyz").text,
+             lambda: worker.get("/readyz").text, 10)
+    answer = worker.get("/healthz")
+    assert answer.status_code == 200 and worker.running()
+    assert answer.elapsed.total_seconds() < 1, f"a supervisor gives up: /healthz took {answer.elapsed.total_seconds():.1f} s"
+    worker.stop()
+
+
+def test_while_it_drains_it_is_not_ready(world):
+    world.make_windows(4, 4, topic="prereg.create")
+    world.sandbox.fault("passagepoint", "createPreReg", "stall")
+    worker = world.start("prereg-create")
+    wait_for(lambda: world.sandbox.count("passagepoint", "createPreReg", "in_flight") == 4, "no calls under way")
+    worker.process.terminate()
+    wait_for(lambda: worker.get("/readyz").status_code == 503, "still ready")
+    assert "draining" in worker.get("/readyz").text and worker.get("/healthz").status_code == 200
+    world.sandbox.heal()
+    worker.stop()
+    world.start("prereg-create")
+    world.await_no_lag("prereg-create")
+    world.assert_exactly_once()
+
+
+def test_logs_are_one_json_object_a_line(world):
+    windows = world.make_windows(5, 5, send=False)
+    world.produce_raw("bookings.new", "k", "poison")
+    worker = world.start("bookings-new", LOG_FORMAT="json")
+    world.send("bookings.new", windows)
+    worker.await_log("set aside")
+    for line in worker.log().splitlines():
+        said = json.loads(line)
+        assert {"time", "level", "program", "message"} <= set(said) and said["program"] == "bookings-new"

@@ -1,0 +1,120 @@
+"""A message nobody can process goes to <topic>.dlq with the reason, as it was; everything else goes on."""
+import json
+
+import pytest
+from shelfwire import STAGES, wait_for
+
+ABSENT = "00000000-0000-4000-8000-000000000000"
+
+
+def poison(topic, window):
+    """(what, key, value, a word of the reason)"""
+    good, key = window.json(topic), window.key(topic)
+
+    def with_(**members):
+        return json.dumps({**good, **members})
+
+    def without(name):
+        return json.dumps({k: v for k, v in good.items() if k != name})
+
+    keyed_by = "asked_id" if topic == "bookings.new" else "primary_id"
+    return [
+        ("not JSON", key, "appt " + good["appt_id"], "unreadable"),
+        ("half of it", key, json.dumps(good)[:100], "unreadable"),
+        ("nothing", key, b"", "unreadable"),
+        ("no value", key, None, "unreadable"),
+        ("a list", key, json.dumps([good]), "unreadable"),
+        ("two documents", key, json.dumps(good) * 2, "unreadable"),
+        ("a number for a text", key, with_(booking_id=42), "booking_id"),
+        ("null for a text", key, with_(destination=None), "destination"),
+        ("a text for an object", key, json.dumps(json.dumps(good)), "unreadable"),
+        ("no instant", key, with_(start="tomorrow"), "start"),
+        ("an end before the start", key, with_(end="2000-01-01T00:00:00Z"), "end"),
+        ("no UUID", key, with_(appt_id="1; DROP TABLE appts"), "appt_id"),
+        ("a member missing", key, without("appt_id"), "appt_id"),
+        ("the key's member missing", key, without(keyed_by), keyed_by),
+        ("invalid UTF-8", key, json.dumps(good).encode().replace(b"LibCal Gelman", b"LibCal \xff\xfe"), "unreadable"),
+        ("a zero byte", key, json.dumps(good).replace("LibCal Gelman", "\\u0000"), "unreadable"),
+        ("almost 1 MiB", key, with_(note="x" * 1_047_000), "too_large"),
+        ("almost 1 MiB of brackets", key, "[" * 1_047_000, "too_large"),
+        ("10,000 levels deep", key, "[" * 10_000 + "]" * 10_000, "unreadable"),
+        ("10,000 levels deep in a member", key, with_(note=0).replace('"note": 0', '"note": ' + '{"a":' * 10_000 + "1" + "}" * 10_000),
+         "unreadable"),
+        ("no key", None, json.dumps(good), "wrong_key"),
+        ("an empty key", "", json.dumps(good), "wrong_key"),
+        ("another's key", "G99999999", json.dumps(good), "wrong_key"),
+        ("the key in lower case", key.lower(), json.dumps(good), "wrong_key"),
+        ("a key of 100,000 bytes", "k" * 100_000, json.dumps(good), "wrong_key"),
+        ("a key that is no text", b"\x00\xff\x01", json.dumps(good), "wrong_key"),
+    ]
+
+
+def as_bytes(it):
+    return it.encode() if isinstance(it, str) else it or b""
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_what_cannot_be_read_is_set_aside_as_it_was_and_all_else_goes_on(world, name):
+    topic = STAGES[name]
+    windows = world.make_windows(21, 21, topic=topic, send=False)
+    bad = poison(topic, windows[0])
+    world.start_all()
+    for i, (_what, key, value, _reason) in enumerate(bad):
+        world.produce_raw(topic, key, value, [("traceparent", f"00-{i:032x}-0000000000000001-01")])
+        if i % 2:
+            world.send(topic, [windows[1 + i // 2]])
+    rest = [w for w in windows[1:] if w not in windows[1:1 + len(bad) // 2]]
+    world.send(topic, rest)
+    world.await_made(20)
+    wait_for(lambda: world.lag(name) == 0, lambda: world.lags(name))
+    world.assert_exactly_once(windows[1:])
+
+    dead = {int(m.headers["traceparent"].decode().split("-")[1], 16): m for m in world.dead_letters(topic)}
+    missing = [bad[i][0] for i in range(len(bad)) if i not in dead]
+    assert not missing and len(world.dead_letters(topic)) == len(bad), missing
+    wrong = []
+    for i, (what, key, value, reason) in enumerate(bad):
+        said = dead[i].headers["kafka_dlt-exception-message"].decode()
+        if reason not in said:
+            wrong.append(f"{what}: the reason is {said}")
+        if (dead[i].key or b"", dead[i].value or b"") != (as_bytes(key), as_bytes(value)):
+            wrong.append(f"{what}: key {dead[i].key!r:.40}, value {dead[i].value!r:.40}, not as it was")
+        assert dead[i].headers["kafka_dlt-original-topic"].decode() == world.topic(topic)
+    assert not wrong, "\n".join(wrong)
+    assert world.appt(windows[0])["answer"] is None
+
+
+def test_what_was_null_is_null_in_the_dead_letters(world):
+    world.produce_raw("prereg.create", "a key", None)
+    world.produce_raw("prereg.create", None, "a value")
+    world.start("prereg-create")
+    world.await_no_lag("prereg-create")
+    assert {(m.key, m.value) for m in world.dead_letters("prereg.create")} == {(b"a key", None), (None, b"a value")}
+
+
+def test_a_window_nobody_knows_is_dropped_not_dead(world):
+    windows = world.make_windows(3, 3, send=False)
+    world.start_all()
+    for topic in STAGES.values():
+        stranger = {**windows[0].json(topic), "appt_id": ABSENT}
+        world.produce_raw(topic, windows[0].key(topic), json.dumps(stranger))
+    world.send("bookings.new", windows)
+    world.await_made(3)
+    world.await_no_lag()
+    world.assert_exactly_once()
+    world.assert_no_dead_letters()
+    assert sum(p.metric("shelfwire_messages_total", 'outcome="not_wanted"') for p in world.programs) == 3
+
+
+def test_no_number_of_bad_messages_stalls_a_worker(world):
+    windows = world.make_windows(60, 60, topic="prereg.create", send=False)
+    world.make_topics("prereg.create")
+    for i in range(3000):
+        world._produce("prereg.create", f"k{i}", "{" * 500, None)
+    world._flush()
+    world.send("prereg.create", windows)
+    world.start("prereg-create")
+    world.await_made(60, timeout=10)
+    world.await_no_lag("prereg-create")
+    assert len(world.dead_letters("prereg.create")) == 3000
+    world.assert_exactly_once()
