@@ -453,6 +453,43 @@ struct fault kafka_ensure_topics(rd_kafka_t *rk, const struct kafka_topic_plan *
     return f;
 }
 
+static struct fault not_committed(const char *group, rd_kafka_resp_err_t err)
+{
+    if (err == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED || err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+        return FAULT(MISUSE, "the offsets of group %s: %s", group, rd_kafka_err2str(err));
+    return FAULT(RETRY, "the offsets of group %s: %s", group, rd_kafka_err2str(err));
+}
+
+/*
+ * A consumer, because librdkafka 2.0.2 dies of it when a producer is told NOT_COORDINATOR (ListConsumerGroupOffsets on a
+ * handle without a group), as a broker says that is only setting its groups up.
+ */
+struct fault kafka_committed(const char *program, const char *group, const char *topic, int partitions, int timeout_ms,
+                             int64_t *ret_offsets)
+{
+    rd_kafka_conf_t *conf;
+    char why[256];
+
+    TRY(configure(&conf, program, consumer_defaults, COUNT(consumer_defaults)));
+    rd_kafka_conf_set(conf, "group.id", group, NULL, 0);
+    rd_kafka_conf_set(conf, "enable.auto.commit", "false", NULL, 0);
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
+    if (!rk) {
+        rd_kafka_conf_destroy(conf);
+        return FAULT(MISUSE, "Kafka: %s", why);
+    }
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
+    rd_kafka_topic_partition_list_add_range(list, topic, 0, partitions - 1);
+    rd_kafka_resp_err_t err = rd_kafka_committed(rk, list, timeout_ms);
+    for (int i = 0; i < list->cnt; i++) {
+        err = err ? err : list->elems[i].err;
+        ret_offsets[list->elems[i].partition] = list->elems[i].offset >= 0 ? list->elems[i].offset : -1;
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE); /* there is nothing to leave, so nothing to wait for */
+    return err ? not_committed(group, err) : FAULT_OK;
+}
+
 /* ---- consuming ---- */
 
 struct partition {

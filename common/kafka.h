@@ -78,6 +78,14 @@ struct kafka_topic_plan {
  */
 struct fault kafka_ensure_topics(rd_kafka_t *rk, const struct kafka_topic_plan *plans, int count, int timeout_ms);
 
+/*
+ * How far a group has read the partitions 0 to partitions - 1 of a topic: the offset it goes on with, -1 where it has
+ * committed none. Both names with prefix. It asks without joining the group, over a connection of its own, and waits for
+ * the answer. RETRY: none within timeout_ms. MISUSE: the broker will not tell us.
+ */
+struct fault kafka_committed(const char *program, const char *group, const char *topic, int partitions, int timeout_ms,
+                             int64_t *ret_offsets);
+
 /* ---- consuming ---- */
 
 struct kafka_consumer;

@@ -20,10 +20,12 @@ enum {
     ONCE_WAIT_S = 60,   /* --once: how long Kafka may take, to be there and to acknowledge */
     KAFKA_SLOW_S = 10,  /* unacknowledged for so long, it is said */
     ASK_LOG_MS = 1000,
+    ASK_GROUP_MS = 2000, /* with a connection of its own to be made */
     LOG_EVERY_S = 3600,
+    LOG_PAUSE_MAX_S = 60, /* between two looks that brought no answer */
+    LOG_WAIT_S = 10,      /* --once: how long such looks are repeated before it goes on without */
     PURGE_EVERY_S = 86400,
     READERS_MAX = 8,
-    CUTS_MAX = 64,
 };
 
 static int64_t resend_seconds, purge_after_days;
@@ -50,11 +52,12 @@ struct producer {
     struct loop *loop;
     struct http *http;
     PGconn *conn; /* NULL: lost, or never had */
-    bool started, locked, topics_known, once, said_pg, said_lock, said_kafka;
+    bool started, locked, topics_known, log_known, once, said_pg, said_lock, said_kafka;
     char pg_trouble[240], source[80];
     struct kafka_producer *kafka;
     struct status *status;
     const char *topic;
+    int log_pause_s;
     const char *groups[READERS_MAX], *topics[READERS_MAX];
 
     struct outgoing round[ROUND_MAX];
@@ -378,42 +381,10 @@ struct cut {
     bool lost; /* messages are gone that nobody had read; else only the mark is news */
 };
 
-/* What a group has committed of its topic; NULL when the broker does not say. */
-static rd_kafka_event_t *committed_of(rd_kafka_t *rk, const char *group)
-{
-    char why[128];
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
-    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
-    rd_kafka_ListConsumerGroupOffsets_t *asked = rd_kafka_ListConsumerGroupOffsets_new(group, NULL);
-
-    rd_kafka_AdminOptions_set_request_timeout(options, ASK_LOG_MS, why, sizeof why);
-    rd_kafka_ListConsumerGroupOffsets(rk, &asked, 1, options, queue);
-    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, ASK_LOG_MS + 200);
-    if (event && rd_kafka_event_error(event)) {
-        log_debug("the offsets of group %s: %s", group, rd_kafka_event_error_string(event));
-        rd_kafka_event_destroy(event);
-        event = NULL;
-    }
-    rd_kafka_ListConsumerGroupOffsets_destroy(asked);
-    rd_kafka_AdminOptions_destroy(options);
-    rd_kafka_queue_destroy(queue);
-    return event;
-}
-
-static int64_t committed_at(rd_kafka_event_t *event, const char *topic, int32_t partition)
-{
-    size_t groups = 0;
-    const rd_kafka_group_result_t **results =
-        rd_kafka_ListConsumerGroupOffsets_result_groups(rd_kafka_event_ListConsumerGroupOffsets_result(event), &groups);
-
-    for (size_t i = 0; i < groups; i++) {
-        const rd_kafka_topic_partition_list_t *list = rd_kafka_group_result_partitions(results[i]);
-        for (int k = 0; list && k < list->cnt; k++)
-            if (list->elems[k].partition == partition && !strcmp(list->elems[k].topic, topic) && list->elems[k].offset >= 0)
-                return list->elems[k].offset;
-    }
-    return 0; /* never committed: it would begin with the oldest */
-}
+struct cuts {
+    struct cut *at;
+    size_t count, room;
+};
 
 static struct fault mark_of(struct producer *p, const char *mark, char *ret, size_t size)
 {
@@ -427,86 +398,114 @@ static struct fault mark_of(struct producer *p, const char *mark, char *ret, siz
     return FAULT_OK;
 }
 
-static void add_cut(struct cut *cuts, int *count, const char *kind, const char *group, const char *topic, int32_t partition,
-                    int64_t value, bool lost)
+static struct fault add_cut(struct cuts *cuts, const char *mark, int64_t value, bool lost)
 {
-    if (*count == CUTS_MAX)
-        return;
-    struct cut *c = &cuts[(*count)++];
-    snprintf(c->mark, sizeof c->mark, "%s %s %s/%d", kind, group, topic, partition);
+    if (cuts->count == cuts->room) {
+        size_t room = cuts->room ? 2 * cuts->room : 32;
+        struct cut *at = realloc(cuts->at, room * sizeof *at);
+        if (!at)
+            return FAULT(FATAL, "out of memory");
+        cuts->at = at;
+        cuts->room = room;
+    }
+    struct cut *c = &cuts->at[cuts->count++];
+    snprintf(c->mark, sizeof c->mark, "%s", mark);
     snprintf(c->value, sizeof c->value, "%" PRId64, value);
     c->lost = lost;
-}
-
-/*
- * Two signs: the oldest message left is newer than what the group has read; or the log is shorter than the group, or than
- * we, have seen it: the topic was made anew. Each is acted upon once, which the marks remember.
- */
-static struct fault look_at_partition(struct producer *p, rd_kafka_event_t *committed, const char *group, const char *topic,
-                                      int32_t partition, struct cut *cuts, int *count)
-{
-    int64_t low, high, read = committed_at(committed, topic, partition);
-    char mark[300], known[64];
-
-    if (rd_kafka_query_watermark_offsets(kafka_producer_handle(p->kafka), topic, partition, &low, &high, ASK_LOG_MS))
-        return FAULT_OK;
-    if (read < low) {
-        snprintf(mark, sizeof mark, "cut %s %s/%d", group, topic, partition);
-        TRY(mark_of(p, mark, known, sizeof known));
-        if (strtoll(known, NULL, 10) != low)
-            add_cut(cuts, count, "cut", group, topic, partition, low, true);
-    }
-    snprintf(mark, sizeof mark, "end %s %s/%d", group, topic, partition);
-    TRY(mark_of(p, mark, known, sizeof known));
-    int64_t end = read > high ? read : high, known_end = strtoll(known, NULL, 10);
-    if (high < known_end)
-        add_cut(cuts, count, "end", group, topic, partition, high, true);
-    else if (read > high && known_end != read)
-        add_cut(cuts, count, "end", group, topic, partition, read, true);
-    else if (end > known_end)
-        add_cut(cuts, count, "end", group, topic, partition, end, false);
     return FAULT_OK;
 }
 
-static struct fault look_at_reader(struct producer *p, const char *group, const char *topic, struct cut *cuts, int *count)
+/* Adds a mark that says something else now. lost: a sign of lost messages in any case; else only when it says less. */
+static struct fault compare_mark(struct producer *p, const char *mark, int64_t value, bool lost, struct cuts *cuts)
+{
+    char known[64];
+
+    TRY(mark_of(p, mark, known, sizeof known));
+    int64_t before = strtoll(known, NULL, 10);
+    return before == value ? FAULT_OK : add_cut(cuts, mark, value, lost || value < before);
+}
+
+/*
+ * Three signs: the oldest message left is newer than what the group has read; the log is shorter than we have seen it, or
+ * than the group has: the topic was made anew. Each is acted upon once, which the marks remember. read: -1: nothing, so
+ * the group would begin with the oldest.
+ */
+static struct fault look_at_partition(struct producer *p, const char *group, const char *topic, int32_t partition,
+                                      int64_t read, struct cuts *cuts)
+{
+    int64_t low, high;
+    char mark[300];
+
+    rd_kafka_resp_err_t err =
+        rd_kafka_query_watermark_offsets(kafka_producer_handle(p->kafka), topic, partition, &low, &high, ASK_LOG_MS);
+    if (err)
+        return FAULT(RETRY, "topic %s, partition %d: %s", topic, (int)partition, rd_kafka_err2str(err));
+    snprintf(mark, sizeof mark, "end %s %s/%d", group, topic, partition);
+    TRY(compare_mark(p, mark, high, false, cuts));
+    snprintf(mark, sizeof mark, "cut %s %s/%d", group, topic, partition);
+    if ((read < 0 ? 0 : read) < low)
+        TRY(compare_mark(p, mark, low, true, cuts));
+    snprintf(mark, sizeof mark, "ahead %s %s/%d", group, topic, partition);
+    if (read > high)
+        TRY(compare_mark(p, mark, read, true, cuts));
+    return FAULT_OK;
+}
+
+/* 0: there is no such topic yet. Ours has been made: one that is not known is not known yet. */
+static struct fault count_partitions(struct producer *p, const char *topic, int *ret)
 {
     rd_kafka_t *rk = kafka_producer_handle(p->kafka);
     rd_kafka_topic_t *handle = rd_kafka_topic_new(rk, topic, NULL);
     const struct rd_kafka_metadata *meta = NULL;
-    struct fault f = FAULT_OK;
 
-    bool failed = !handle || rd_kafka_metadata(rk, 0, handle, &meta, ASK_LOG_MS);
+    rd_kafka_resp_err_t err = handle ? rd_kafka_metadata(rk, 0, handle, &meta, ASK_LOG_MS) : rd_kafka_last_error();
     if (handle)
         rd_kafka_topic_destroy(handle);
-    if (failed)
-        return FAULT(RETRY, "no broker answers");
-    int partitions = meta->topic_cnt && !meta->topics[0].err ? meta->topics[0].partition_cnt : 0;
-    rd_kafka_metadata_destroy(meta);
+    if (!err && meta->topic_cnt)
+        err = meta->topics[0].err;
+    *ret = !err && meta->topic_cnt ? meta->topics[0].partition_cnt : 0;
+    if (meta)
+        rd_kafka_metadata_destroy(meta);
+    if (err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+        return FAULT(MISUSE, "topic %s: %s", topic, rd_kafka_err2str(err));
+    bool missing = err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && strcmp(topic, p->topic) != 0;
+    return err && !missing ? FAULT(RETRY, "topic %s: %s", topic, rd_kafka_err2str(err)) : FAULT_OK;
+}
+
+/* A topic is decided when all its partitions have answered: while leaders are elected, some do not. */
+static struct fault look_at_reader(struct producer *p, const char *group, const char *topic, struct cuts *cuts)
+{
+    size_t before = cuts->count;
+    int partitions;
+
+    TRY(count_partitions(p, topic, &partitions));
     if (!partitions)
         return FAULT_OK;
-    rd_kafka_event_t *committed = committed_of(rk, group);
-    if (!committed)
-        return FAULT(RETRY, "the broker does not list the offsets of a group");
-    for (int32_t i = 0; !f.kind && i < partitions && !loop_stopping(p->loop); i++)
-        f = look_at_partition(p, committed, group, topic, i, cuts, count);
-    rd_kafka_event_destroy(committed);
+    int64_t *read = calloc((size_t)partitions, sizeof *read);
+    struct fault f = read ? kafka_committed(p->plan->name, group, topic, partitions, ASK_GROUP_MS, read)
+                          : FAULT(FATAL, "out of memory");
+    for (int32_t i = 0; !f.kind && i < partitions; i++)
+        f = loop_stopping(p->loop) ? FAULT(RETRY, "told to stop") : look_at_partition(p, group, topic, i, read[i], cuts);
+    free(read);
+    if (f.kind)
+        cuts->count = before;
     return f;
 }
 
-static struct fault send_again(struct producer *p, const struct cut *cuts, int count)
+static struct fault send_again(struct producer *p, const struct cuts *cuts)
 {
     SCOPED(PQclear) PGresult *again = NULL;
     const char *lost = NULL;
 
-    for (int i = 0; i < count && !lost; i++)
-        lost = cuts[i].lost ? cuts[i].mark : NULL;
+    for (size_t i = 0; i < cuts->count && !lost; i++)
+        lost = cuts->at[i].lost ? cuts->at[i].mark : NULL;
     TRY(producer_do_(p, "BEGIN", NULL, 0));
     if (lost)
         TRY(producer_run(p, &again, p->plan->resend_sql, 0, NULL));
-    for (int i = 0; i < count; i++)
+    for (size_t i = 0; i < cuts->count; i++)
         TRY(producer_do(p, "INSERT INTO producer_marks (producer, mark, value) VALUES ($1, $2, $3)"
                            " ON CONFLICT (producer, mark) DO UPDATE SET value = excluded.value, set_at = clock_timestamp()",
-                        p->plan->name, cuts[i].mark, cuts[i].value));
+                        p->plan->name, cuts->at[i].mark, cuts->at[i].value));
     TRY(producer_do_(p, "COMMIT", NULL, 0));
     if (lost)
         log_warn("Kafka's log was cut short or made anew before it was read (%s): %s sent and unanswered, sent again", lost,
@@ -514,24 +513,39 @@ static struct fault send_again(struct producer *p, const struct cut *cuts, int c
     return FAULT_OK;
 }
 
+/* RETRY: a topic is not decided yet; the others are, and what they have lost is due again. */
+static struct fault look_at_readers(struct producer *p)
+{
+    struct cuts cuts = {0};
+    struct fault undecided = FAULT_OK;
+
+    for (int i = 0; i < READERS_MAX && p->plan->readers[i].group; i++) {
+        struct fault f = look_at_reader(p, p->groups[i], p->topics[i], &cuts);
+        if (f.kind == FAULT_RETRY)
+            undecided = f;
+        else if (f.kind)
+            log_warn("whether Kafka's log was cut short is not known: %s", f.what);
+    }
+    struct fault f = cuts.count ? send_again(p, &cuts) : FAULT_OK;
+    if (f.kind && p->conn) {
+        producer_do_(p, "ROLLBACK", NULL, 0);
+        log_warn("%s", f.what);
+    }
+    free(cuts.at);
+    return f.kind ? f : undecided;
+}
+
 static void look_at_log(struct producer *p)
 {
-    static struct cut cuts[CUTS_MAX];
-    struct fault f = FAULT_OK;
-    int count = 0;
+    struct fault f = look_at_readers(p);
 
-    p->log_at_us = loop_now(p->loop) + (int64_t)LOG_EVERY_S * SECOND_US;
-    for (int i = 0; !f.kind && p->plan->readers[i].group; i++)
-        f = look_at_reader(p, p->groups[i], p->topics[i], cuts, &count);
+    p->log_known = !f.kind;
+    p->log_pause_s = p->log_known ? 0 : p->once || !p->log_pause_s ? 1 : 2 * p->log_pause_s;
+    if (p->log_pause_s > LOG_PAUSE_MAX_S)
+        p->log_pause_s = LOG_PAUSE_MAX_S;
+    p->log_at_us = loop_now(p->loop) + (int64_t)(p->log_known ? LOG_EVERY_S : p->log_pause_s) * SECOND_US;
     if (f.kind)
-        log_debug("whether the log was cut short is not known: %s", f.what);
-    if (count && p->conn) {
-        f = send_again(p, cuts, count);
-        if (f.kind && p->conn) {
-            producer_do_(p, "ROLLBACK", NULL, 0);
-            log_warn("%s", f.what);
-        }
-    }
+        log_debug("whether the log was cut short is not known yet: %s", f.what);
 }
 
 /* ---- the purge ---- */
@@ -716,6 +730,11 @@ static struct fault run_once(struct producer *p)
     TRY(upkeep_pg(p));
     while ((f = upkeep(p)).kind == FAULT_RETRY && p->locked && loop_now(p->loop) < until && !loop_stopping(p->loop))
         loop_turn(p->loop, 200);
+    until = loop_now(p->loop) + (int64_t)LOG_WAIT_S * SECOND_US;
+    while (!f.kind && !p->log_known && loop_now(p->loop) < until && !loop_stopping(p->loop)) {
+        loop_turn(p->loop, 200);
+        f = upkeep(p);
+    }
     if (f.kind)
         return f;
     struct fault polled = poll_once(p);
@@ -749,6 +768,7 @@ static struct fault check_all(struct producer *p)
     SCOPED(PQfinish) PGconn *conn = NULL;
     const struct kafka_topic_plan none[1];
 
+    setvbuf(stdout, NULL, _IOLBF, 0); /* what is right is said before what is wrong, also into a file */
     TRY(pg_open(&conn, p->plan->name));
     TRY(pg_check_schema(conn));
     printf("ok  PostgreSQL: database %s, schema %d\n", PQdb(conn), SCHEMA_VERSION);

@@ -15,10 +15,12 @@
  *           marked. A crash in between sends a row again, which every stage bears. Rows that Kafka has not acknowledged
  *           are never queued a second time, however long an outage lasts.
  *   log     At start and hourly: was a topic cut short (retention) before its group had read it, or made anew? Then what
- *           was sent and never answered is due again, once. A broker that cannot say is not asked twice in an hour.
+ *           was sent and never answered is due again, once. A topic is decided when all its partitions have answered; if
+ *           not, it is looked at again after a second, then less and less often, once a minute at least.
  *   purge   At start and daily.
  *
- * --once polls once, sends what is due, waits for the acknowledgements, and exits 0; 111 when anything failed.
+ * --once looks at the log (10 s for a broker that cannot say yet), polls once, sends what is due, waits for the
+ * acknowledgements, and exits 0; 111 when anything failed.
  * Threads   everything runs on one thread; callbacks may block for a statement, not for a vendor.
  */
 #ifndef SHELFWIRE_PRODUCER_H

@@ -116,7 +116,7 @@ static void judge(struct group *g, struct window_made *e, int64_t now)
 
     e->verdict = DROP;
     e->certain = false;
-    if (e->end <= ahead || line_holds(&g->live, ahead, e->end, e->before_s, e->after_s) ||
+    if (e->elsewhere || e->end <= ahead || line_holds(&g->live, ahead, e->end, e->before_s, e->after_s) ||
         line_overlaps(&g->present, e->start - e->after_s, e->end + e->before_s))
         e->verdict = KEEP;
     else

@@ -5,7 +5,8 @@
  * with its own status. The gate knows windows: from when to when a person may enter a destination. windows_compare
  * takes every row of ONE bookId that a read has shown and every live window of that bookId, and says which windows
  * stay, which have lost their reason, and which are to be made. Destination and person are compared byte for byte; a
- * window of one destination and person is never judged by the rows of another.
+ * window of one destination and person is never judged by the rows of another. A window made `elsewhere`, for rows that
+ * are not among these, always stays: it covers what it covers, and nothing else is said of it.
  *
  * What is wanted   Slots widened by the margins, merged where they touch or overlap.
  * What stays       A window that lies within what is wanted, reckoned with the margins it was made with itself: other
@@ -21,7 +22,8 @@
  *                  the bookId, calls again with the rows of that answer, and acts on every DROP of that second call,
  *                  certain or not. Meanwhile it makes what is new at once, except what `waits`: that overlaps a
  *                  doubtful window of the same person and would be a duplicate if the window turns out to be right.
- * What to pass     Only windows that the read could show: a complete read of the window's location, over its days.
+ * What to pass     Only windows that the read could show: a complete read of the window's location, over its days; and as
+ *                  `elsewhere` those of other locations with the same destination.
  *
  * Units      instants as in instant.h, within its years; margins are seconds, 0 or more. A window is [start, end).
  * Memory     texts are borrowed and the result borrows them from `rows`. windows_free releases the result's memory;
@@ -51,6 +53,7 @@ struct window_made {
     int64_t start, end;    /* as made, margins included */
     int before_s, after_s; /* the margins it was made with */
     const char *destination, *person; /* never NULL */
+    bool elsewhere;        /* made for other rows than these */
     enum window_verdict verdict;      /* set by windows_compare */
     bool certain;                     /* set by windows_compare; of a DROP: no need to ask for the bookId */
 };

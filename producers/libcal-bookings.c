@@ -5,9 +5,10 @@
  *   out   bookings.new   key asked_id   schemas/bookings.new.schema.json
  *
  * A location is read page by page until a page brings nothing new; a list of several pages is read again until two passes
- * agree. The rows of one bookId are compared as a set with the windows that are wanted of it (windows.h). What is new
- * becomes a row, and is sent; what has lost its reason is no longer wanted, and the desk hears of it where the gate knows it
- * already. All of one location's changes are one transaction.
+ * agree. The rows of one bookId are compared as a set with the windows that are wanted of it (windows.h); those of another
+ * location with the same destination count too, since to the gate both are one place, but only its own rows judge them. What
+ * is new becomes a row, and is sent; what has lost its reason is no longer wanted, and the desk hears of it where the gate
+ * knows it already. All of one location's changes are one transaction.
  *
  * What one read cannot prove (a booking that is not in the list, a slot that moved) is asked for by id. Nothing is judged gone
  *   - when the list never held still, or was read over midnight, when "today" becomes another day
@@ -368,8 +369,8 @@ static struct fault check_question(struct producer *p, const struct libcal_locat
 
     TRY(ask(p, &q));
     if (!found.found)
-        return FAULT(MISUSE, "LIBCAL_ID_QUESTION=%s: %s %s has no such question", rules.id_question,
-                     has_form ? "the booking form of location" : "LibCal, asked for location", place->id);
+        return FAULT(MISUSE, "LIBCAL_ID_QUESTION=%s: %s %s%s has no such question", rules.id_question,
+                     has_form ? "the booking form of location" : "LibCal, asked for location", place->id, has_form ? "" : ",");
     printf("ok  LibCal: %s asks %s \"%s\"%s\n", has_form ? "its form" : "a form", rules.id_question, found.label,
            found.required ? "" : ", which people may leave blank");
     return FAULT_OK;

@@ -21,6 +21,7 @@ static void on_answer(void *of, const struct http_response *res)
 {
     struct question *q = of;
 
+    q->unanswered = res->end != HTTP_ANSWERED;
     switch (q->what) {
     case ASK_TOKEN: q->answer = libcal_token_answer(res, q->ret); break;
     case ASK_LIST:
@@ -50,9 +51,13 @@ static struct fault exchange(struct producer *p, struct question *q)
     return FAULT_OK;
 }
 
-static struct fault refused(const struct answer *a)
+/* LibCal's own words name it; where it said nothing, we do. */
+static struct fault refused(const struct question *q)
 {
-    return a->cause == CAUSE_CREDENTIALS ? FAULT(MISUSE, "%s", a->reason) : FAULT(RETRY, "%s", a->reason);
+    const char *who = q->unanswered ? "LibCal at LIBCAL_URL: " : "";
+
+    return q->answer.cause == CAUSE_CREDENTIALS ? FAULT(MISUSE, "%s%s", who, q->answer.reason)
+                                                : FAULT(RETRY, "%s%s", who, q->answer.reason);
 }
 
 struct fault log_in(struct producer *p)
@@ -70,10 +75,11 @@ struct fault log_in(struct producer *p)
         return FAULT_OK;
     }
     token.token[0] = '\0';
-    snprintf(login_trouble, sizeof login_trouble, "%s", q.answer.reason);
+    struct fault f = refused(&q);
+    snprintf(login_trouble, sizeof login_trouble, "%s", f.what);
     login_at_us = loop_now(producer_loop(p)) +
                   (q.answer.wait_ms > LOGIN_PAUSE_S * 1000 ? q.answer.wait_ms * 1000 : (int64_t)LOGIN_PAUSE_S * 1000000);
-    return refused(&q.answer);
+    return f;
 }
 
 struct fault ask(struct producer *p, struct question *q)
@@ -106,7 +112,7 @@ struct fault ask(struct producer *p, struct question *q)
             paused_until_us = loop_now(producer_loop(p)) + (wait_ms < 3600000 ? wait_ms : 3600000) * 1000;
         }
         if (q->answer.cause != CAUSE_VENDOR || tries++)
-            return refused(&q->answer);
+            return refused(q);
         TRY(producer_pause(p, 1000));
     }
 }

@@ -25,6 +25,7 @@ struct question {
     const char *id_question;
     void *ret; /* what the call's answer function fills (libcal.h) */
     struct answer answer;
+    bool unanswered; /* no connection, or no whole answer */
 };
 
 /*

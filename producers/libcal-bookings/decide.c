@@ -465,7 +465,8 @@ static size_t appts_of(const struct survey *s, const char *book_id, size_t *ret_
 static bool list_should_show(const struct survey *s, size_t first, size_t m)
 {
     for (size_t i = first; i < first + m; i++)
-        if (s->made[i].end > s->now && within_days(s->made[i].start + s->made[i].before_s, s->appts[i].offset_s, s->now))
+        if (!s->made[i].elsewhere && s->made[i].end > s->now &&
+            within_days(s->made[i].start + s->made[i].before_s, s->appts[i].offset_s, s->now))
             return true;
     return false;
 }

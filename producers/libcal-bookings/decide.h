@@ -85,7 +85,8 @@ struct fault sendable(const char *book_id, const char *asked_id, const char *des
 
 /* ---- a location ---- */
 
-struct appt { /* a window that is wanted; its struct window_made is beside it */
+/* A window that is wanted, of this location or, with the same bookId and destination, of another (window_made.elsewhere). */
+struct appt { /* its struct window_made is beside it */
     const char *appt_id, *book_id;
     int offset_s;
     const char *lost; /* decided: why it is wanted no longer; NULL: it is */

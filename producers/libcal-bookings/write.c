@@ -17,13 +17,45 @@ static const char *const problem_kinds[] = {NULL, "unknown_status", "blank_id", 
 
 /* ---- reading ---- */
 
+static const char appts_sql[] =
+    "WITH live AS NOT MATERIALIZED ("
+    "SELECT * FROM appts WHERE source = 'libcal' AND wanted AND ends_at > now() - interval '1 day'),"
+    " here AS (SELECT * FROM live WHERE location_id = $1)"
+    " SELECT appt_id, booking_id, asked_id, destination, extract(epoch FROM starts_at)::bigint,"
+    " extract(epoch FROM ends_at)::bigint, before_s, after_s, offset_s, location_id <> $1 FROM ("
+    "SELECT * FROM here UNION ALL SELECT * FROM live WHERE location_id <> $1 AND destination = $2"
+    " AND booking_id IN (SELECT unnest($3::text[]) UNION SELECT booking_id FROM here)) AS appts"
+    " ORDER BY booking_id COLLATE \"C\", starts_at";
+
+/* The bookIds of the list, as an array. */
+static struct fault put_book_ids(const struct sheet *list, struct db_columns *ret)
+{
+    db_columns_begin(ret, 1);
+    for (size_t from = 0, n; from < list->count; from += n) {
+        const char *book_id = list->slots[from].row->book_id;
+        n = sheet_find(list, book_id, &from);
+        db_put(ret, book_id);
+        db_row_end(ret);
+    }
+    return ret->at[0].failed ? FAULT(FATAL, "out of memory") : FAULT_OK;
+}
+
+static struct fault select_appts(struct producer *p, const char *location_id, const struct survey *s, PGresult **ret)
+{
+    struct db_columns book_ids = {0};
+    const char *values[3] = {location_id, s->destination};
+    struct fault f = put_book_ids(&s->list, &book_ids);
+
+    db_columns_end(&book_ids, values + 2);
+    if (!f.kind)
+        f = producer_run(p, ret, appts_sql, 3, values);
+    db_columns_free(&book_ids);
+    return f;
+}
+
 struct fault read_appts(struct producer *p, const char *location_id, struct survey *s, PGresult **ret)
 {
-    TRY(producer_run(p, ret,
-                     "SELECT appt_id, booking_id, asked_id, destination, extract(epoch FROM starts_at)::bigint,"
-                     " extract(epoch FROM ends_at)::bigint, before_s, after_s, offset_s FROM appts"
-                     " WHERE source = 'libcal' AND location_id = $1 AND wanted AND ends_at > now() - interval '1 day'"
-                     " ORDER BY booking_id COLLATE \"C\", starts_at", 1, (const char *const[]){location_id}));
+    TRY(select_appts(p, location_id, s, ret));
     PGresult *res = *ret;
     s->appt_count = (size_t)PQntuples(res);
     s->appts = calloc(s->appt_count + 1, sizeof *s->appts);
@@ -36,7 +68,8 @@ struct fault read_appts(struct producer *p, const char *location_id, struct surv
         s->made[i] = (struct window_made){.person = PQgetvalue(res, i, 2), .destination = PQgetvalue(res, i, 3),
                                           .start = strtoll(PQgetvalue(res, i, 4), NULL, 10),
                                           .end = strtoll(PQgetvalue(res, i, 5), NULL, 10),
-                                          .before_s = atoi(PQgetvalue(res, i, 6)), .after_s = atoi(PQgetvalue(res, i, 7))};
+                                          .before_s = atoi(PQgetvalue(res, i, 6)), .after_s = atoi(PQgetvalue(res, i, 7)),
+                                          .elsewhere = PQgetvalue(res, i, 9)[0] == 't'};
     }
     return FAULT_OK;
 }

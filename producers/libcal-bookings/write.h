@@ -7,7 +7,10 @@
 #include "common/producer.h"
 #include "producers/libcal-bookings/decide.h"
 
-/* The windows that are wanted and not long over, into the survey, which borrows their texts from *ret. */
+/*
+ * The windows that are wanted and not long over, into the survey, which borrows their texts from *ret: the location's, and
+ * those which other locations with the same destination have of its bookIds. The survey's list is filled before.
+ */
 struct fault read_appts(struct producer *p, const char *location_id, struct survey *s, PGresult **ret);
 
 /* Bookings the old script has seen and nothing was ever written of; free(*ret_taken), which borrows from *ret. */

@@ -4,7 +4,7 @@ import re
 
 import pytest
 import requests
-from shelfwire import STAGES, wait_for
+from shelfwire import STAGES, keeps_true, wait_for
 
 SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(\{([a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\[\\n"])*",?)*\})? (-?[0-9.e+-]+|NaN|[+-]Inf)')
 
@@ -61,20 +61,74 @@ def test_metrics_tell_the_true_lag_and_nobodys_name(world):
     assert started[2].metric("shelfwire_vendor_call_seconds_count") >= 40
 
 
-def test_an_idle_worker_does_not_turn(world):
-    """A timer that lies in the past would make the loop spin."""
-    worker = world.start("prereg-create")
-    world.make_windows(5, 5, topic="prereg.create")
-    world.await_made(5)
-    turns = worker.metric("shelfwire_loop_turns_total")
-    seen = []
+def turns(worker):
+    """Turns of the loop in a second, beside those that asking makes."""
+    before, asked = worker.metric("shelfwire_loop_turns_total"), 10
+    keeps_true(lambda: True, "", 1)
+    return worker.metric("shelfwire_loop_turns_total") - before - asked
 
-    def two_seconds():
-        seen.append(worker.metric("shelfwire_loop_turns_total"))
-        return len(seen) >= 20
-    wait_for(two_seconds, "", 10, 0.1)
-    asked = 20 * 6  # each look of ours makes a few turns itself
-    assert seen[-1] - turns < 100 + asked, f"{seen[-1] - turns:.0f} turns in two idle seconds"
+
+def nothing_to_do(world):
+    world.make_windows(5, 5, topic="users.resolve")
+    world.start("users-resolve")
+    world.await_no_lag("users-resolve")
+
+
+def a_vendor_is_down(world):
+    world.sandbox.fault("passagepoint", "createVisitor", "status", status=503)
+    world.make_windows(300, 300, topic="users.resolve")
+    world.start("users-resolve").await_log("unwell")
+
+
+def no_token(world):
+    world.sandbox.settings(passagepoint={"password": "changed"})
+    world.make_windows(300, 300, topic="users.resolve")
+    world.start("users-resolve").await_log("refuses the user name")
+
+
+def slots_are_rare(world):
+    world.make_windows(300, 300, topic="users.resolve")
+    world.start("users-resolve", PASSAGEPOINT_CALLS_PER_SECOND=2)
+    wait_for(lambda: world.sandbox.count("passagepoint", "createVisitor") >= 2, "no calls")
+
+
+def calls_take_their_time(world):
+    world.sandbox.settings(passagepoint={"latency_ms": 3000})
+    world.make_windows(300, 300, topic="users.resolve")
+    world.start("users-resolve", CONCURRENCY=50)
+    wait_for(lambda: world.sandbox.count("passagepoint", "createVisitor", "in_flight") == 50, "no calls")
+
+
+def messages_wait_for_their_next_try(world):
+    world.make_windows(1, 1, topic="users.resolve")
+    world.sandbox.fault("passagepoint", "createVisitor", "status", status=500, body="{}")
+    worker = world.start("users-resolve", RETRY_MS_MIN=5000, RETRY_MS_MAX=5000)
+    wait_for(lambda: worker.metric("shelfwire_parked") == 1, "it is not waiting")
+
+
+@pytest.mark.parametrize("situation", [nothing_to_do, a_vendor_is_down, no_token, slots_are_rare, calls_take_their_time,
+                                       messages_wait_for_their_next_try])
+def test_a_worker_that_waits_does_not_spin(world, situation):
+    """A timer that lies in the past would make the loop turn for nothing."""
+    situation(world)
+    assert turns(world.programs[0]) < 150
+
+
+def test_a_worker_that_waits_for_postgresql_or_kafka_does_not_spin(world):
+    world.make_windows(50, 50, topic="users.resolve", send=False)
+    worker = world.start("users-resolve")
+    with world.db.locked("appts", "SHARE"):
+        world.send("users.resolve", world.windows_made[:25])
+        wait_for(world.db.waiting, "no statement waits")
+        assert turns(worker) < 150
+    world.await_no_lag("users-resolve")
+    world.sandbox.settings(passagepoint={"latency_ms": 300})
+    world.send("users.resolve", world.windows_made[25:])
+    wait_for(lambda: worker.metric("shelfwire_in_hand") == 25, "no messages in hand")
+    with world.servers.kafka_frozen():
+        wait_for(lambda: world.db.one("SELECT count(*) FROM users WHERE visitor_id IS NULL") == 0, "nothing is recorded")
+        assert turns(worker) < 200
+    world.await_no_lag("users-resolve")
 
 
 def test_other_paths_and_methods_are_refused(world):
@@ -84,9 +138,9 @@ def test_other_paths_and_methods_are_refused(world):
     assert worker.get("/readyz").text == "ok\n" and worker.get("/healthz").text == "ok\n"
 
 
-@pytest.mark.parametrize("name", STAGES)
-@pytest.mark.parametrize("missing, words", [({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, "Kafka"),
-                                            ({"PGHOST": "127.0.0.1", "PGPORT": "1"}, "PostgreSQL")])
+@pytest.mark.parametrize("name, missing, words", [
+    ("prereg-create", {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, "Kafka"),
+    *[(name, {"PGHOST": "127.0.0.1", "PGPORT": "1"}, "PostgreSQL") for name in STAGES]])
 def test_while_something_is_missing_it_is_healthy_and_not_ready_and_says_why(world, name, missing, words):
     worker = world.begin(name, **missing)
     wait_for(lambda: worker.get("/readyz").status_code == 503 and words in worker.get("/readyz").text,

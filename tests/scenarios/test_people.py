@@ -11,12 +11,12 @@ def settled(world):
     wait_for(lambda: world.lag("bookings-new") == 0, lambda: f"lag {world.lags('bookings-new')}" + world.programs[0].tail(), 30, 0.1)
 
 
-def book(world, *people, known=True):
+def book(world, *people, known=True, send=True):
     """One window for each person, who is posted to Alma as they are if known."""
     world.people += people
     if known:
         world.sandbox.admin("POST", "/alma/users", [p.alma() for p in people])
-    return world.make_windows(len(people), list(people))
+    return world.make_windows(len(people), list(people), send=send)
 
 
 def barcode(value, status):
@@ -86,34 +86,41 @@ def test_a_person_without_a_card_is_an_answer_and_goes_on_when_the_card_is_there
     assert world.db.one("SELECT count(*) FROM appts WHERE retry_at IS NOT NULL") == 0
 
 
-@pytest.mark.parametrize("kind, members", [
-    ("json_error_list", {"code": "401861"}), ("json_error_object", {"code": "401861"}), ("xml_error", {"code": "401861"}),
-    ("not_found", {}), ("not_found_typed", {})])
-def test_not_found_is_an_answer_whatever_its_shape(world, kind, members):
-    windows = book(world, person(1), person(2))
-    world.sandbox.fault("alma", "user", kind, key="G00000001", **members)
+def test_not_found_is_an_answer_whatever_its_shape(world):
+    shapes = [("json_error_list", {"code": "401861"}), ("json_error_object", {"code": "401861"}), ("xml_error", {"code": "401861"}),
+              ("not_found", {}), ("not_found_typed", {})]
+    windows = book(world, *[person(n) for n in range(1, len(shapes) + 2)], known=False)
+    world.sandbox.admin("POST", "/alma/users", [w.person.alma() for w in windows])
+    for w, (kind, members) in zip(windows, shapes):
+        world.sandbox.fault("alma", "user", kind, key=w.person.asked_id, **members)
     world.start_all()
     world.await_made(1)
     settled(world)
-    assert world.appt(windows[0])["answer"] == "unknown_id" and world.appt(windows[0])["retry_at"]
-    assert world.desk() == [("unknown_id", windows[0].appt_id)]
-    assert world.sandbox.count("alma", "user") == 2, "an answer is not asked for twice"
+    assert [world.appt(w)["answer"] for w in windows] == ["unknown_id"] * len(shapes) + ["made"]
+    assert all(world.appt(w)["retry_at"] for w in windows[:-1])
+    assert sorted(world.desk()) == sorted(("unknown_id", w.appt_id) for w in windows[:-1])
+    assert world.sandbox.count("alma", "user") == len(windows), "an answer is not asked for twice"
     world.assert_no_dead_letters()
     world.sandbox.heal()
-    world.send("bookings.new", [windows[0]])
-    world.await_made(2)
+    world.send("bookings.new", windows)
+    world.await_made(len(windows))
+    world.assert_exactly_once()
     assert world.desk() == []
 
 
-@pytest.mark.parametrize("kind, members", [
-    ("json_error_list", {}), ("json_error_object", {}), ("xml_error", {}), ("json_error_list", {"code": "ROUTING_ERROR", "status": 503}),
-    ("xml_error", {"code": "60101"}), ("error_in_200", {}), ("not_json", {}), ("empty", {}), ("truncate", {}), ("drop_after", {}),
-    ("huge", {"bytes": 3_000_000})])
-def test_an_error_is_not_taken_for_not_found(world, kind, members):
-    book(world, person(1), person(2))
-    world.sandbox.fault("alma", "user", kind, key="G00000001", count=2, **members)
-    world.start_all()
-    world.await_made(2)
+def test_an_error_is_not_taken_for_not_found(world):
+    """Each of these people's first two answers is an error of another kind."""
+    shapes = [("json_error_list", {}), ("json_error_object", {}), ("xml_error", {}),
+              ("json_error_list", {"code": "ROUTING_ERROR", "status": 503}), ("xml_error", {"code": "60101"}), ("error_in_200", {}),
+              ("not_json", {}), ("empty", {}), ("truncate", {}), ("drop_after", {}), ("huge", {"bytes": 3_000_000}),
+              ("json_error_list", {"code": "401861", "status": 500})]
+    windows = book(world, *[person(n) for n in range(1, len(shapes) + 1)], send=False)
+    world.start_all(RETRY_MS_MAX=100)
+    for i, (w, (kind, members)) in enumerate(zip(windows, shapes)):  # one by one: all failing at once would be an outage
+        fault = world.sandbox.fault("alma", "user", kind, count=2, **members)
+        world.send("bookings.new", [w])
+        world.await_made(i + 1)
+        assert world.sandbox.fired(fault) == 2, kind
     world.assert_exactly_once()
     world.assert_no_dead_letters()
     assert world.desk(open_only=False) == []
@@ -159,18 +166,19 @@ def test_another_key_is_asked_only_after_not_found(world):
     assert world.desk() == [("unknown_id", windows[1].appt_id)]
 
 
-@pytest.mark.parametrize("kind, members", [("json_error_list", {}), ("status", {"status": 503}), ("drop_after", {}),
-                                           ("rate_limited", {}), ("not_json", {})])
-def test_another_key_is_never_asked_after_an_error(world, kind, members):
+def test_another_key_is_never_asked_after_an_error(world):
     keys = zones(world)
-    p = person(1)
-    world.people.append(p)
-    world.sandbox.admin("POST", "/alma/users", [p.alma(iz="1"), p.alma(iz="2", barcode="22829999999999")])
-    world.sandbox.fault("alma", "user", kind, count=2, effect=True, **members)  # an effect, so that the key is in the log
-    world.make_windows(1, [p])
-    world.start_all(**keys)
-    world.await_made(1)
-    assert asked(world) == {p.asked_id: [0, 0, 0]}
+    shapes = [("json_error_list", {}), ("status", {"status": 503}), ("drop_after", {}), ("rate_limited", {}), ("not_json", {})]
+    people = [person(n) for n in range(1, len(shapes) + 1)]
+    world.people += people
+    world.sandbox.admin("POST", "/alma/users", [p.alma(iz="1") for p in people]
+                        + [p.alma(iz="2", barcode=f"2282999999999{p.number}") for p in people])
+    world.start_all(RETRY_MS_MAX=100, **keys)
+    for i, (p, (kind, members)) in enumerate(zip(people, shapes)):  # with an effect, so that the log of calls has the key
+        world.sandbox.fault("alma", "user", kind, key=p.asked_id, count=2, effect=True, **members)
+        world.make_windows(1, [p])
+        world.await_made(i + 1)
+    assert asked(world) == {p.asked_id: [0, 0, 0] for p in people}
     world.assert_exactly_once()
 
 
@@ -253,6 +261,15 @@ def test_an_account_must_last_until_the_day_of_the_visit(world):
     settled(world)
     assert world.appt(soon)["answer"] == "made" and world.appt(late)["answer"] == "expired"
     assert world.desk() == [("expired", late.appt_id)]
+
+
+def test_two_people_with_one_card_share_one_visitor(world):
+    one, two = person(1), person(2, barcode=person(1).barcode)
+    book(world, one, two)
+    world.start_all()
+    world.await_made(2)
+    assert len(world.sandbox.visitors()) == 1 and len(world.sandbox.preregs()) == 2
+    assert world.desk() == []
 
 
 def test_a_group_without_a_category_is_for_the_desk(world):

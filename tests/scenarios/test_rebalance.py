@@ -35,6 +35,7 @@ def test_a_second_worker_joins_and_leaves_while_the_work_flows(world):
     world.assert_exactly_once()
     world.assert_in_order()
     world.assert_no_dead_letters()
+    assert not any(" lost " in p.log() for p in world.programs), "an assignment was lost in a rebalance"
     assert world.desk() == [] and not world.db.one("SELECT count(*) FROM appts WHERE maybe_made")
 
 
@@ -130,6 +131,37 @@ def test_a_worker_that_slept_while_another_took_over_does_nothing_twice(world, n
         unknown = world.answers().get("unknown", 0)
         assert unknown <= 4 and world.made() == len(windows) - unknown, world.answers()
         assert len(world.desk()) == unknown
+
+
+@pytest.mark.slow
+def test_two_workers_by_mistake_under_one_name_do_nothing_twice(world):
+    """Kafka fences one of them for good, again and again; a row of each call in doubt goes to the desk, none is repeated."""
+    world.sandbox.settings(passagepoint={"latency_ms": 20})
+    world.make_windows(300, 300, topic="prereg.create", send=False)
+    both = [world.start("prereg-create", KAFKA_GROUP_INSTANCE_ID="one", CONCURRENCY=4, **TIMEOUTS) for _ in range(2)]
+    world.send("prereg.create", world.windows_made)
+    wait_for(lambda: world.made() >= 50, lambda: "nothing is done" + both[0].tail() + both[1].tail())
+    assert all(p.running() for p in both)
+    both[0].stop()
+    world.await_no_lag("prereg-create", timeout=40)
+    world.assert_never_twice()
+    world.assert_no_dead_letters()
+    unknown = world.answers().get("unknown", 0)
+    assert world.made() + unknown == 300 and len(world.desk()) == unknown
+
+
+def test_a_worker_whose_partitions_another_has_taken_calls_nobody_until_they_are_its_own_again(world):
+    worker = world.start("prereg-create")
+    world.make_windows(3, 3, topic="prereg.create")
+    world.await_made(3)
+    world.db.rows("UPDATE partition_owners SET epoch = epoch + 1, owner = 'another'")
+    world.make_windows(10, 10, topic="prereg.create")
+    wait_for(lambda: worker.metric("shelfwire_parked") == 10 or world.made() == 13, lambda: worker.metrics())
+    assert world.db.one("SELECT count(*) FROM intents WHERE state = 'taken' AND owner <> 'another'") == 0
+    assert world.sandbox.count("passagepoint", "createPreReg") == 3, "it called for keys that may be another's"
+    world.await_made(13)
+    assert world.db.one("SELECT count(*) FROM partition_owners WHERE owner = 'another'") < PARTITIONS
+    world.assert_exactly_once()
 
 
 def test_one_worker_shares_its_room_among_partitions(world):

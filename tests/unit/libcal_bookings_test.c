@@ -3,9 +3,9 @@
  *
  * A row is "b 10:00-12:00": its bookId and local times, hours going past 24 for the days after; then words: `cancelled`,
  * `denied`, `waits`, `odd` (a status nobody knows), `calendar`, `event`, `in` (checked in), `blank`, `bad` (the id), `bob`
- * (else it is ANN's), `seat2`, `away` (another location), `unreadable`. A window is the same. What LibCal says by id is a
- * list of rows, "" for none, or "fails". The outcome is what became of every window in order (kept, or why not), then the
- * bookIds asked about, then what is new.
+ * (else it is ANN's), `seat2`, `away` (another location), `unreadable`. A window is the same, an `away` one
+ * behind our door. What LibCal says by id is a list of rows, "" for none, or "fails". The outcome is what became of every
+ * window in order (kept, or why not), then the bookIds asked about, then what is new.
  */
 #include "producers/libcal-bookings/decide.c"
 
@@ -69,6 +69,16 @@ static const struct {
     {"checked in late", "a 10:07-12:00 in", "a 10:00-12:00", "", "10:08", "kept", false},
     {"checked in, never seen before", "a 10:07-12:00 in", "", "", "10:08", "", false},
     {"checked in, a slot was added", "a 10:07-12:00 in, a 12:00-13:00", "a 10:00-12:00", "", "10:08", "kept | a 12:00-13:00", false},
+
+    {"another location behind this door has its window", "a 10:00-12:00", "a 10:00-12:00 away", "", "08:00", "kept", false},
+    {"another location has a window of part of it", "a 10:00-13:00", "a 10:00-12:00 away", "", "08:00", "kept | a 12:00-13:00", false},
+    {"another location has a window of another booking", "b 10:00-12:00", "a 10:00-12:00 away", "", "08:00",
+     "kept | b 10:00-12:00", false},
+    {"another location's window is not asked about here", "", "a 10:00-12:00 away", "", "08:00", "kept", false},
+    {"cancelled here is not cancelled there", "a 10:00-12:00 cancelled", "a 10:00-12:00 away", "", "08:00", "kept", false},
+    {"it vanished here, not there", "", "a 10:00-11:00, a 11:00-12:00 away", "", "08:00", "no longer in LibCal, kept ? a gone", false},
+    {"by id it grew over a window from there", "", "a 10:00-11:00, a 11:00-12:00 away", "a 10:00-13:00", "08:00",
+     "kept, kept ? a | a 12:00-13:00", false},
 
     {"its row cannot be read", "a unreadable", "a 10:00-12:00", "", "08:00", "kept", false},
     {"one of its rows cannot be read", "a 10:00-11:00, a unreadable", "a 10:00-12:00", "", "08:00", "kept", false},
@@ -209,7 +219,8 @@ static void run_survey(struct survey *s, const struct world *list, const struct 
     s->made = malloc(sizeof windows);
     for (size_t i = 0; i < made->count; i++) {
         s->appts[i] = (struct appt){.appt_id = "x", .book_id = made->rows[i].book_id, .offset_s = offset_s};
-        s->made[i] = (struct window_made){.start = made->rows[i].start, .end = made->rows[i].end, .destination = s->destination, .person = "ANN"};
+        s->made[i] = (struct window_made){.start = made->rows[i].start, .end = made->rows[i].end, .destination = s->destination, .person = "ANN",
+                                          .elsewhere = made->rows[i].lid != HERE};
     }
     s->now = at_clock(now);
     assert_int_equal(decide_all(s).kind, FAULT_NONE);

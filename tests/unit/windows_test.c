@@ -1,8 +1,8 @@
 /*
  * Situations are written as a person would say them. A row is "10:00-12:00", with words: `dead` (not live), `in`
  * (checked in or out), `bob`, `West` (else it is ann's at East), `nobody` (person unknown). A window is the same, with
- * its margins in minutes as "15/5". Hours go past 24 for the days after. The outcome is the verdict on every window
- * in order (keep, drop: certain, ask: a drop that is not), then what is new.
+ * its margins in minutes as "15/5", and `elsewhere` (made for other rows). Hours go past 24 for the days after. The
+ * outcome is the verdict on every window in order (keep, drop: certain, ask: a drop that is not), then what is new.
  */
 #include "common/windows.h"
 
@@ -131,6 +131,23 @@ static const struct {
     {"shortened while running", "10:00-11:30", "10:00-12:00", 0, 0, "11:00", "ask | 10:00-11:30 waits", 0},
     {"an ended window covers what it covered", "10:00-13:00", "10:00-11:00", 0, 0, "11:30", "keep | 11:00-13:00", 0},
 
+    {"made elsewhere at that time", "10:00-12:00", "10:00-12:00 elsewhere", 0, 0, "08:00", "keep", 0},
+    {"made elsewhere for part of it", "10:00-13:00", "11:00-12:00 elsewhere", 0, 0, "08:00",
+     "keep | 10:00-11:00, 12:00-13:00", 0},
+    {"made elsewhere, with margins", "12:00-13:00", "09:45-12:15 15/15 elsewhere", 15, 15, "08:00", "keep | 12:15-13:15",
+     0},
+    {"made elsewhere for another person", "10:00-12:00", "10:00-12:00 bob elsewhere", 0, 0, "08:00",
+     "keep | 10:00-12:00", 0},
+    {"no rows here are no word on what was made elsewhere", "", "10:00-12:00 elsewhere", 0, 0, "08:00", "keep", 0},
+    {"cancelled here, made elsewhere", "10:00-12:00 dead", "10:00-12:00 elsewhere", 0, 0, "08:00", "keep", 0},
+    {"cancelled here, where it was made, and made elsewhere too", "10:00-12:00 dead",
+     "10:00-12:00, 10:00-12:00 elsewhere", 0, 0, "08:00", "drop keep", 0},
+    {"shortened here, and elsewhere covers the rest", "10:00-11:00", "10:00-12:00, 11:00-12:00 elsewhere", 0, 0, "08:00",
+     "ask keep | 10:00-11:00 waits", 0},
+    {"what elsewhere had is dropped there, and booked here still", "10:00-12:00", "11:00-12:00", 0, 0, "08:00",
+     "keep | 10:00-11:00", 0},
+    {"checked in here, made elsewhere", "10:07-12:00 in", "10:00-12:00 elsewhere", 0, 0, "10:08", "keep", 0},
+
     {"a row of no length", "10:00-10:00", "", 15, 15, "08:00", "", 1},
     {"a row that ends before it starts", "12:00-10:00", "", 0, 0, "08:00", "", 1},
     {"a live row without a person", "10:00-12:00 nobody, 14:00-15:00", "", 0, 0, "08:00", "14:00-15:00", 1},
@@ -163,6 +180,8 @@ static const char *read_one(const char *at, struct window_row *row, struct windo
             row->person = "bob";
         else if (!strcmp(word, "West"))
             row->destination = "West";
+        else if (!strcmp(word, "elsewhere"))
+            made->elsewhere = true;
         else if (sscanf(word, "%d/%d", &before, &after) == 2)
             made->before_s = before * 60, made->after_s = after * 60;
         else
@@ -310,6 +329,7 @@ static void deal_out(struct deal *d)
                                           .before_s = e->before_s, .after_s = e->after_s,
                                           .destination = row->destination, .person = row->person};
         }
+        d->made[i].elsewhere = dice(6) == 0;
     }
 }
 
@@ -332,7 +352,7 @@ static void expect_verdict(const struct deal *d, const struct window_made *e)
     int64_t ahead = e->start > d->now ? e->start : d->now;
     struct paper live = covered_by(d, g, false, e->before_s, e->after_s);
     struct paper seen = covered_by(d, g, true, e->before_s, e->after_s);
-    bool keep = e->end <= d->now || all(&live, ahead, e->end);
+    bool keep = e->elsewhere || e->end <= d->now || all(&live, ahead, e->end);
 
     for (size_t i = 0; i < d->n && !keep; i++) {
         const struct window_row *row = &d->rows[i];
@@ -423,7 +443,7 @@ static void expect_same_in_any_order(const struct deal *d, const struct windows 
 static void test_random_deals(void **state)
 {
     struct windows new = {0}, again = {0};
-    int kept = 0, dropped = 0, made = 0;
+    int kept = 0, dropped = 0, made = 0, elsewhere = 0;
     (void)state;
 
     for (uint64_t round = 1; round <= 60000; round++) {
@@ -438,6 +458,7 @@ static void test_random_deals(void **state)
             expect_verdict(&d, &d.made[i]);
             kept += d.made[i].verdict == KEEP;
             dropped += d.made[i].verdict == DROP;
+            elsewhere += d.made[i].elsewhere;
         }
         for (int g = 0; g < GROUPS; g++)
             expect_new(&d, g, &new);
@@ -446,7 +467,7 @@ static void test_random_deals(void **state)
         expect_same_in_any_order(&d, &new, &again);
     }
     /* or else the dice were loaded */
-    assert_true(kept > 20000 && dropped > 20000 && made > 20000);
+    assert_true(kept > 20000 && dropped > 20000 && made > 20000 && elsewhere > 20000);
     windows_free(&new);
     windows_free(&again);
 }
