@@ -42,7 +42,7 @@ struct fault access_open(struct access *a, const struct vendor *vendor, struct l
                  (uint32_t)getpid() * 2654435761u ^ (uint32_t)loop_now(loop));
     a->account_count = vendor->account_count ? vendor->account_count() : 1;
     if (a->account_count > ACCESS_ACCOUNTS_MAX)
-        return FAULT(MISUSE, "%s: at most %d keys", vendor->name, ACCESS_ACCOUNTS_MAX);
+        return FAULT(FATAL, "%s: %d accounts, at most %d", vendor->name, a->account_count, ACCESS_ACCOUNTS_MAX);
     for (int i = 0; i < a->account_count; i++) {
         struct access_account *account = &a->accounts[i];
         hash_key(vendor->account_key ? vendor->account_key(i) : vendor->root(), account->hash);

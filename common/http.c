@@ -281,6 +281,7 @@ static struct http_exchange *exchange_new(struct http *h)
     curl_easy_setopt(x->easy, CURLOPT_CLOSESOCKETDATA, h);
     curl_easy_setopt(x->easy, CURLOPT_ERRORBUFFER, x->error);
     curl_easy_setopt(x->easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(x->easy, CURLOPT_PATH_AS_IS, 1L); /* an id of dots is an id, not a way up */
     curl_easy_setopt(x->easy, CURLOPT_BUFFERSIZE, h->connections_max > 8 ? 2048L : 65536L); /* each exchange has one */
     curl_easy_setopt(x->easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(x->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);

@@ -409,8 +409,8 @@ static struct fault create_topics(rd_kafka_t *rk, rd_kafka_NewTopic_t **news, in
             if (!err)
                 log_info("made topic %s", name);
             else if (err != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
-                f = FAULT(MISUSE, "topic %s is missing and cannot be made: %s; make it, or mend TOPIC_PARTITIONS, TOPIC_REPLICAS",
-                          name, rd_kafka_topic_result_error_string(results[i]));
+                f = FAULT(MISUSE, "topic %s is missing and cannot be made (make it, or mend TOPIC_REPLICAS, TOPIC_PARTITIONS): %s", name,
+                          rd_kafka_topic_result_error_string(results[i]));
         }
     }
     if (event)

@@ -9,6 +9,7 @@
  * sends the window again when its time has come (ALMA_RECHECK_MINUTES).
  */
 #include "common/booking.h"
+#include "common/access.h"
 #include "common/person.h"
 #include "common/scoped.h"
 #include "common/stage.h"
@@ -59,6 +60,13 @@ struct job {
     bool asked;         /* Alma was: what it said is to be written */
     struct person_flags flags;
 };
+
+static struct fault settled(void)
+{
+    if (alma_keys.count > ACCESS_ACCOUNTS_MAX)
+        return FAULT(MISUSE, "ALMA_API_KEYS: %d keys, at most %d", alma_keys.count, ACCESS_ACCOUNTS_MAX);
+    return FAULT_OK;
+}
 
 static struct fault decode(const char *value, size_t len, void *ret_job)
 {
@@ -283,7 +291,7 @@ static const struct stage bookings_new = {
     .name = "bookings-new", .consumes = "bookings.new", .produces = "users.resolve",
     .about = "asks Alma who booked, and whether they may enter",
     .vendor = &alma, .tables = tables, .call = CALL_READS, .call_names = call_names, .job_size = sizeof(struct job),
-    .concurrency = "10", .timeout_ms = &timeout_ms, .check = check,
+    .concurrency = "10", .timeout_ms = &timeout_ms, .settled = settled, .check = check,
     .decode = decode, .key = key, .subject = subject,
     .look_names = "appt_id, asked_id", .look_columns = 2, .look_sql = look_sql, .look_put = look_put, .looked = looked,
     .account = account, .request = request, .answer = interpret,

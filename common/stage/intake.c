@@ -56,6 +56,8 @@ static void take_in(struct worker *w, struct part *p, rd_kafka_message_t *m)
     job->timer = (struct loop_timer){.call = job_unpark, .of = job};
     TAILQ_INIT(&job->waiting);
     job->key = copy;
+    job->key_null = !m->key;
+    job->value_null = !m->payload;
     job->key_len = m->key_len;
     if (m->key_len)
         memcpy(copy, m->key, m->key_len);

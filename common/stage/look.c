@@ -235,8 +235,10 @@ static int look_room(struct worker *w)
 
     if (!limit || w->suspect || w->look_retry_us > loop_now(w->loop))
         return 0;
-    int ahead = w->stage->call == CALL_BLIND ? 0 : limit < AHEAD ? limit : AHEAD;
-    return limit + ahead - w->calling_n - w->ready_n - w->looking_n;
+    int under_way = w->calling_n + w->ready_n + w->looking_n;
+    if (w->stage->call == CALL_BLIND) /* a slot is taken until the outcome is committed: a crash leaves no more than that in doubt */
+        return limit - under_way - w->record_n - w->recording_n;
+    return limit + (limit < AHEAD ? limit : AHEAD) - under_way;
 }
 
 static void add_look(struct worker *w)

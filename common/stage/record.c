@@ -60,6 +60,22 @@ static void recorded(struct job *job)
         job_park(job, pause);
 }
 
+/*
+ * PostgreSQL will never take this outcome. What the vendor did is done, so the work counts as unsure; that is recorded in
+ * its place, without the vendor's data, and the message is set aside.
+ */
+static void refused(struct job *job, const char *error)
+{
+    job->uncertain |= stage_has_intent(job->w->stage);
+    if (job->record_refused) {
+        job_free_intent(job);
+        job_set_aside(job, "refused_by_database", error);
+        return;
+    }
+    job->record_refused = true;
+    job->answer = answer_make(DEAD, CAUSE_WORK, "refused_by_database", "PostgreSQL does not take the outcome: %s", error);
+}
+
 static void on_recorded(void *of, const struct db_outcome *out)
 {
     struct worker *w = of;
@@ -72,17 +88,16 @@ static void on_recorded(void *of, const struct db_outcome *out)
         if (w->record_batch_max < BATCH_MAX)
             w->record_batch_max *= 2;
     } else {
+        bool alone = w->recording_n == 1 && !w->freed_sent;
+        bool its_data = out->end == DB_REFUSED && (!strncmp(out->sqlstate, "22", 2) || !strncmp(out->sqlstate, "23", 2));
         for (struct job *job; (job = TAILQ_LAST(&w->recording, job_list));) {
-            if (out->end == DB_REFUSED && w->recording_n == 1 && w->freed_sent == 0 &&
-                (!strncmp(out->sqlstate, "22", 2) || !strncmp(out->sqlstate, "23", 2))) {
-                job_set_aside(job, "refused_by_database", out->error);
-                break;
-            }
             job_move(job, J_RECORD, true);
+            if (alone && its_data)
+                refused(job, out->error);
         }
         if (out->end == DB_REFUSED) {
             log_warn("PostgreSQL refuses an outcome (%s): %s", out->sqlstate, out->error);
-            if (w->record_batch_max == 1)
+            if (w->record_batch_max == 1 && !its_data)
                 w->record_retry_us = loop_now(w->loop) + 1000000;
             w->record_batch_max = w->record_batch_max > 1 ? w->record_batch_max / 2 : 1;
         }
@@ -155,7 +170,8 @@ void worker_record(struct worker *w)
         }
         job_move(job, J_RECORDING, false);
     }
-    w->freed_sent = w->freed_n < 256 ? w->freed_n : 256;
+    /* what PostgreSQL refuses is found by sending it alone */
+    w->freed_sent = n && w->record_batch_max == 1 ? 0 : w->freed_n < 256 ? w->freed_n : 256;
     for (int i = 0; i < w->freed_sent; i++) {
         db_put(&w->intent_columns, w->freed[i].work);
         db_put(&w->intent_columns, w->freed[i].state);

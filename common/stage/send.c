@@ -87,8 +87,8 @@ void worker_send(struct worker *w)
             job_finish(job); /* nobody is next; or the partition is somebody else's, who will send it on */
             continue;
         }
-        struct kafka_message m = {.topic = w->topic_dead, .key = job->key, .key_len = job->key_len, .value = job->value,
-                                  .len = job->value_len};
+        struct kafka_message m = {.topic = w->topic_dead, .key = job->key_null ? NULL : job->key, .key_len = job->key_len,
+                                  .value = job->value_null ? NULL : job->value, .len = job->value_len};
         if (job->dead_letter) {
             m.headers = dead_letter_headers(job);
         } else {

@@ -353,7 +353,7 @@ static struct fault await_topics(struct worker *w)
     bool said = false;
 
     while (!loop_stopping(w->loop)) {
-        struct fault f = kafka_ensure_topics(kafka_producer_handle(w->producer), plans, w->topic_on ? 3 : 2, 2000);
+        struct fault f = kafka_ensure_topics(kafka_producer_handle(w->producer), plans, w->topic_on ? 3 : 2, 300);
         if (f.kind != FAULT_RETRY)
             return f;
         if (!said)

@@ -88,7 +88,7 @@ struct job {
     UT_hash_handle hh;          /* of the key's lane; only its first job is in the table */
     struct job_list waiting;    /* behind the first one */
     TAILQ_ENTRY(job) lane_link;
-    bool in_lane, has_intent, uncertain, reopen, dead_letter, marked, drop_when_seen;
+    bool in_lane, has_intent, uncertain, reopen, dead_letter, marked, drop_when_seen, record_refused;
     uint32_t key_hash;
     int tries, laters, looks;
     uint64_t mark;
@@ -105,6 +105,7 @@ struct job {
     char trace_id[33];
     size_t key_len, value_len, bytes;
     const char *key, *value;
+    bool key_null, value_null; /* Kafka tells nothing from an empty one */
     max_align_t of[]; /* the stage's job, then key and value */
 };
 

@@ -101,8 +101,9 @@ def after_all_before_the_offset(stage):
 MOMENTS = [before_the_intent, after_the_intent_before_the_call, after_the_request_left, after_the_answer_before_the_commit,
            after_the_commit_before_kafka_heard_of_it, after_all_before_the_offset]
 NAMED = {"KAFKA_GROUP_INSTANCE_ID": "one"}
+NAMELESS = {"KAFKA_SESSION_TIMEOUT_MS": 3000, "KAFKA_HEARTBEAT_INTERVAL_MS": 500}
 CASES = [pytest.param(m, NAMED, id=m.__name__) for m in MOMENTS] + [
-    pytest.param(after_the_request_left, {}, id="after_the_request_left_by_a_worker_without_a_name", marks=pytest.mark.slow)]
+    pytest.param(after_the_request_left, NAMELESS, id="after_the_request_left_by_a_worker_without_a_name", marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize("moment, identity", CASES)

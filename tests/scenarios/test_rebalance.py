@@ -97,8 +97,7 @@ def test_a_worker_with_a_name_restarts_without_its_neighbour_noticing(world):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("waiting", ["for_slots", "for_answers"])
-@pytest.mark.parametrize("name", GATE)
+@pytest.mark.parametrize("name, waiting", [("users-resolve", "for_slots"), ("prereg-create", "for_slots"), ("prereg-create", "for_answers")])
 def test_a_worker_that_slept_while_another_took_over_does_nothing_twice(world, name, waiting):
     """Stopped for longer than its session, with intents taken; it wakes in the middle of the other's work."""
     topic, call = GATE[name]

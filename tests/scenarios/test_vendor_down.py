@@ -78,7 +78,7 @@ def test_a_gate_that_stalls_leaves_a_handful_for_the_desk_not_a_hundred(world, s
         world.sandbox.fault("passagepoint", call, "stall")
     world.send("prereg.create", world.windows_made)
     worker.await_log("unwell")
-    keeps_true(lambda: world.answers().get("unknown", 0) <= 12, lambda: f"in doubt: {world.answers()}", 8)
+    keeps_true(lambda: world.answers().get("unknown", 0) <= 12, lambda: f"in doubt: {world.answers()}", 7)
     world.sandbox.heal()
     world.await_no_lag("prereg-create", timeout=60)
     unknown = world.answers().get("unknown", 0)
