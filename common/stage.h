@@ -108,7 +108,11 @@ struct stage {
     void (*request)(const void *job, struct http_request *req, const char *token);
     struct answer (*answer)(void *job, const struct http_response *res);
 
-    /* record_sql: a statement over record_columns parameters, each text[]; every answer of the batch is a row. */
+    /*
+     * record_sql: a statement over record_columns parameters, each text[]; every answer of the batch is a row. It is planned
+     * once, perhaps while the tables are empty: where it joins one, it also names the keys (`AND p.appt_id = ANY ($1…)`),
+     * so that no plan can read the whole table.
+     */
     int record_columns;
     const char *record_sql;
     void (*record_put)(const void *job, const struct answer *a, struct db_columns *c);

@@ -192,14 +192,14 @@ static const char record_sql[] =
     "windows AS (UPDATE appts p SET answer = CASE s.verdict WHEN 'done' THEN NULL WHEN 'dead' THEN 'set_aside' ELSE s.code END,"
     " reason = CASE s.verdict WHEN 'done' THEN NULL ELSE s.reason END, answered_at = clock_timestamp(),"
     " retry_at = CASE s.verdict WHEN 'rejected' THEN clock_timestamp() + s.retry_s * interval '1 second' END"
-    " FROM said s WHERE p.appt_id = s.appt_id::uuid AND p.prereg_id IS NULL AND p.answer IS DISTINCT FROM 'unknown'"
+    " FROM said s WHERE p.appt_id = s.appt_id::uuid AND p.appt_id = ANY ($1::text[]::uuid[]) AND p.prereg_id IS NULL AND p.answer IS DISTINCT FROM 'unknown'"
     " AND (s.verdict IN ('rejected', 'dead') OR s.verdict = 'done' AND p.answer IS NOT NULL)),"
     "mended AS (UPDATE desk d SET closed_at = clock_timestamp(), closed_by = 'shelfwire' FROM said s"
-    " WHERE d.subject = s.appt_id AND d.closed_at IS NULL AND s.verdict = 'done' AND d.kind IN ('email_differs', 'expired', 'blocked')"
+    " WHERE d.subject = s.appt_id AND d.subject = ANY ($1::text[]) AND d.closed_at IS NULL AND s.verdict = 'done' AND d.kind IN ('email_differs', 'expired', 'blocked')"
     " AND d.kind <> ALL (string_to_array(s.flags, ',')))"
     "SELECT count(desk_say(f.kind, s.appt_id, CASE f.kind WHEN 'email_differs' THEN 'the booking''s e-mail is none of this person''s in Alma'"
     " WHEN 'blocked' THEN 'the account in Alma has an active block' ELSE 'the account in Alma has expired by the day of the visit, or is not active' END, p.starts_at))"
-    " FROM said s CROSS JOIN LATERAL unnest(string_to_array(s.flags, ',')) AS f(kind) JOIN appts p ON p.appt_id = s.appt_id::uuid"
+    " FROM said s CROSS JOIN LATERAL unnest(string_to_array(s.flags, ',')) AS f(kind) JOIN appts p ON p.appt_id = s.appt_id::uuid AND p.appt_id = ANY ($1::text[]::uuid[])"
     " WHERE s.verdict = 'done' AND f.kind <> ''";
 
 /* A text[] literal inside a text: an array of arrays would want equal lengths. */

@@ -150,7 +150,7 @@ static const char record_sql[] =
     "WITH said AS MATERIALIZED (SELECT s.* FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bool[], $10::bool[])"
     " AS s(appt_id, primary_id, verdict, code, reason, visitor_id, barcode, prereg_id, maybe_made, visitor_gone)),"
     "people AS (UPDATE users u SET visitor_id = NULL, visitor_barcode = NULL FROM said s"
-    " WHERE s.visitor_gone AND s.verdict = 'rejected' AND u.primary_id = s.primary_id AND u.visitor_id = s.visitor_id)"
+    " WHERE s.visitor_gone AND s.verdict = 'rejected' AND u.primary_id = s.primary_id AND u.primary_id = ANY ($2::text[]) AND u.visitor_id = s.visitor_id)"
     "UPDATE appts p SET answer = CASE s.verdict WHEN 'done' THEN 'made' WHEN 'unknown' THEN 'unknown' WHEN 'dead' THEN 'set_aside'"
     " WHEN 'rejected' THEN s.code ELSE p.answer END,"
     " reason = CASE WHEN s.verdict = 'done' THEN NULL WHEN s.verdict = 'later' THEN p.reason ELSE s.reason END, answered_at = clock_timestamp(),"
@@ -158,7 +158,7 @@ static const char record_sql[] =
     " maybe_made = p.maybe_made OR s.maybe_made,"
     " retry_at = CASE WHEN s.verdict <> 'rejected' THEN p.retry_at WHEN s.code = 'visitor_gone' THEN clock_timestamp()"
     " ELSE clock_timestamp() + interval '1 hour' END"
-    " FROM said s WHERE p.appt_id = s.appt_id::uuid AND p.prereg_id IS NULL AND (s.verdict <> 'later' OR s.maybe_made)";
+    " FROM said s WHERE p.appt_id = s.appt_id::uuid AND p.appt_id = ANY ($1::text[]::uuid[]) AND p.prereg_id IS NULL AND (s.verdict <> 'later' OR s.maybe_made)";
 
 static void record_put(const void *of, const struct answer *a, struct db_columns *c)
 {

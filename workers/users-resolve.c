@@ -149,16 +149,16 @@ static const char record_sql[] =
     " AS s(appt_id, primary_id, verdict, code, reason, visitor_id, barcode)),"
     "done AS MATERIALIZED (SELECT DISTINCT ON (primary_id) * FROM said WHERE verdict = 'done' AND visitor_id IS NOT NULL ORDER BY primary_id),"
     "people AS (UPDATE users u SET visitor_id = d.visitor_id, visitor_barcode = d.barcode, visitor_at = clock_timestamp()"
-    " FROM done d WHERE u.primary_id = d.primary_id),"
+    " FROM done d WHERE u.primary_id = d.primary_id AND u.primary_id = ANY ($2::text[])),"
     "left_behind AS (UPDATE appts p SET wanted = false, unwanted_at = clock_timestamp(),"
     " unwanted_reason = 'it is of a visitor the person no longer is (a new card, or the gate forgot the old one); it is made again'"
-    " FROM done d WHERE p.primary_id = d.primary_id AND p.visitor_id <> d.visitor_id AND p.wanted AND p.prereg_id IS NOT NULL"
+    " FROM done d WHERE p.primary_id = d.primary_id AND p.primary_id = ANY ($2::text[]) AND p.visitor_id <> d.visitor_id AND p.wanted AND p.prereg_id IS NOT NULL"
     " AND p.ends_at > clock_timestamp() RETURNING p.*),"
     "again AS (INSERT INTO appts (source, location_id, booking_id, asked_id, destination, starts_at, ends_at, before_s, after_s, offset_s, email, trace_id)"
     " SELECT source, location_id, booking_id, asked_id, destination, starts_at, ends_at, before_s, after_s, offset_s, email, trace_id FROM left_behind)"
     "UPDATE appts p SET answer = CASE s.verdict WHEN 'dead' THEN 'set_aside' ELSE s.code END, reason = s.reason, answered_at = clock_timestamp(),"
     " retry_at = CASE s.verdict WHEN 'rejected' THEN clock_timestamp() + interval '1 hour' END"
-    " FROM said s WHERE p.appt_id = s.appt_id::uuid AND p.prereg_id IS NULL AND p.answer IS DISTINCT FROM 'unknown' AND s.verdict IN ('rejected', 'dead')";
+    " FROM said s WHERE p.appt_id = s.appt_id::uuid AND p.appt_id = ANY ($1::text[]::uuid[]) AND p.prereg_id IS NULL AND p.answer IS DISTINCT FROM 'unknown' AND s.verdict IN ('rejected', 'dead')";
 
 static void record_put(const void *of, const struct answer *a, struct db_columns *c)
 {

@@ -167,7 +167,8 @@ static void on_looked(void *of, const struct db_outcome *out)
         for (struct job *job = TAILQ_FIRST(&w->looking); job; job = TAILQ_NEXT(job, link))
             by_ord[n++] = job;
         for (int r = 0; r < PQntuples(res); r++) {
-            int ord = atoi(PQgetvalue(res, r, 0)) - 1;
+            int ord = atoi(PQgetvalue(res, r, 0));
+            ord = (stage_has_intent(w->stage) ? ord >> 2 : ord) - 1; /* see intent_look */
             if (ord < 0 || ord >= n || by_ord[ord]->state != J_LOOKING)
                 continue;
             struct job *job = by_ord[ord];

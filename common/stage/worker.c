@@ -195,16 +195,19 @@ static void make_metrics(struct worker *w)
 
 /* ---- beginning and end ---- */
 
+/*
+ * `ord` carries two bits more through the stage's SELECT, so that nothing need be joined again by it: 1, the partition is
+ * ours by PostgreSQL's reckoning; 2, a finished intent may be taken anew. prior_past carries the second on into the
+ * conflict clause, which sees nothing but the row proposed.
+ */
 static const char intent_look[] =
-    "WITH asked AS MATERIALIZED (SELECT * FROM unnest($6::int[], $7::int[], $8::bigint[], $9::bool[]%s) AS a(ord, part, epoch, reopen, %s)), "
-    "seen AS MATERIALIZED (%s), "
-    "fence AS MATERIALIZED (SELECT a.ord, a.reopen, EXISTS (SELECT FROM partition_owners o WHERE o.topic = $4"
-    " AND o.partition = a.part AND o.epoch = a.epoch) AS ours FROM asked a), "
-    "picked AS MATERIALIZED (SELECT DISTINCT ON (s.work_id) s.work_id, s.ord, f.reopen FROM seen s JOIN fence f USING (ord)"
-    " WHERE s.wants AND f.ours ORDER BY s.work_id, s.ord), "
-    /* prior_past carries `reopen` in: what the conflict clause may see is only the row proposed */
+    "WITH asked AS MATERIALIZED (SELECT a.ord * 4 + CASE WHEN a.reopen THEN 2 ELSE 0 END + CASE WHEN EXISTS (SELECT FROM partition_owners o"
+    " WHERE o.topic = $4 AND o.partition = a.part AND o.epoch = a.epoch) THEN 1 ELSE 0 END AS ord, %s"
+    " FROM unnest($6::int[], $7::int[], $8::bigint[], $9::bool[]%s) AS a(ord, part, epoch, reopen, %s)), "
+    "seen AS MATERIALIZED (SELECT s.*, row_number() OVER (PARTITION BY s.work_id, s.wants ORDER BY s.ord) AS nth FROM (%s) AS s), "
     "taken AS (INSERT INTO intents AS i (stage, work_id, state, owner, deadline, prior_past)"
-    " SELECT $1, p.work_id, 'taken', $2, clock_timestamp() + $3::bigint * interval '1 millisecond', p.reopen FROM picked p"
+    " SELECT $1, s.work_id, 'taken', $2, clock_timestamp() + $3::bigint * interval '1 millisecond', s.ord & 2 = 2 FROM seen s"
+    " WHERE s.wants AND s.ord & 1 = 1 AND s.nth = 1 ORDER BY s.work_id"
     " ON CONFLICT (stage, work_id) DO UPDATE SET state = 'taken', owner = excluded.owner, deadline = excluded.deadline,"
     " tries = i.tries + 1, changed_at = clock_timestamp(), prior_state = i.state, prior_owner = i.owner,"
     " prior_past = i.deadline < clock_timestamp()"
@@ -212,8 +215,7 @@ static const char intent_look[] =
     " OR i.state IN ('taken', 'unsure') AND (%s OR i.deadline < clock_timestamp() OR starts_with(i.owner, $5))"
     " RETURNING i.work_id, CASE WHEN i.tries > 1 THEN i.prior_state END AS prior_state, i.prior_owner) "
     "SELECT s.*, t.work_id IS NOT NULL AS taken, coalesce(t.prior_state, '') AS prior_state, coalesce(t.prior_owner, '') AS prior_owner,"
-    " NOT f.ours AS fenced"
-    " FROM seen s JOIN fence f USING (ord) LEFT JOIN picked p ON p.ord = s.ord LEFT JOIN taken t ON t.work_id = p.work_id";
+    " s.ord & 1 = 0 AS fenced FROM seen s LEFT JOIN taken t ON s.nth = 1 AND s.wants AND t.work_id = s.work_id";
 
 static char *compose_look(const struct stage *s, int *ret_params)
 {
@@ -223,7 +225,7 @@ static char *compose_look(const struct stage *s, int *ret_params)
     for (int i = 0; i < s->look_columns; i++)
         text_printf(&params, ", $%d::text[]", first + i);
     if (stage_has_intent(s)) {
-        text_printf(&sql, intent_look, text_str(&params), s->look_names, s->look_sql,
+        text_printf(&sql, intent_look, s->look_names, text_str(&params), s->look_names, s->look_sql,
                     s->call == CALL_ASKABLE ? "true" : "false");
     } else {
         text_printf(&sql, "WITH asked AS MATERIALIZED (SELECT * FROM unnest($1::int[]%s) AS a(ord, %s)) %s",
@@ -253,9 +255,12 @@ static struct db_statement record_statements[] = {
     [ST_ATTEMPTS] = {"INSERT INTO attempts (stage, subject, work_id, call, verdict, code, reason, http_status, duration_ms, trace_id)"
                      " SELECT $1, s, w, c, v, k, r, h, d, t FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[],"
                      " $7::text[], $8::int[], $9::int[], $10::text[]) AS a(s, w, c, v, k, r, h, d, t)", 10},
-    [ST_INTENTS] = {"UPDATE intents i SET state = r.state, changed_at = clock_timestamp()"
-                    " FROM unnest($3::text[], $4::text[]) AS r(work_id, state)"
-                    " WHERE i.stage = $1 AND i.work_id = r.work_id AND (i.owner = $2 OR r.state = 'finished')", 4},
+    /* as an upsert, which looks each row up by its key whatever the planner thinks of a table that was empty when it planned */
+    [ST_INTENTS] = {"INSERT INTO intents AS i (stage, work_id, state, owner, deadline)"
+                    " SELECT DISTINCT ON (work_id) $1, work_id, state, $2, clock_timestamp() FROM unnest($3::text[], $4::text[]) AS r(work_id, state)"
+                    " ORDER BY work_id, state"
+                    " ON CONFLICT (stage, work_id) DO UPDATE SET state = excluded.state, changed_at = clock_timestamp()"
+                    " WHERE i.owner = $2 OR excluded.state = 'finished'", 4},
     [ST_PAUSE] = {"SELECT quota_pause($1, $2, $3, $4)", 4},
     [ST_RECORD] = {NULL, 0},
 };

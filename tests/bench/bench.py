@@ -4,7 +4,7 @@
 Starts PostgreSQL (fsync on), Apache Kafka and the sandbox, whose vendors answer in 50 ms, measures users-resolve and
 prereg-create, and ends them. CONCURRENCY is 100, topics have 10 partitions, a message has 300 bytes.
 
-  backlog    all messages wait in Kafka before the worker starts. What is between 10 % and 90 % done counts. users-resolve:
+  backlog    all messages wait in Kafka, in batches of 16 as a stage before would have sent them, before the worker starts. What is between 10 % and 90 % done counts. users-resolve:
              every message another person, since a person needs one visitor; prereg-create: 1,000 people with as many
              windows as it takes, so the order of a key is at work
   half       950 messages a second, evenly, each another person; the first 3 s do not count. Added latency: from when the
@@ -52,7 +52,7 @@ PARTITIONS = 10
 HALF_RATE, HALF_WARM_S, HALF_S = 950, 3, 10
 CALLS = {"users-resolve": "createVisitor", "prereg-create": "createPreReg"}
 TOPICS = {"users-resolve": ("users.resolve", "prereg.create"), "prereg-create": ("prereg.create", None)}
-DESTINATION = "Gelman Library, Level 4, Group Study Room 402"
+DESTINATION = "Gelman Library, Level 4, Group Study Room 402 (eight seats, with a screen)"
 
 # stage, scenario, figure: what it is called, the prototype's, the target, smaller is better
 FIGURES = [

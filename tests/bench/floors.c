@@ -8,9 +8,9 @@
  *   floors produce servers= topic= file= [rate=0] [times=]       the load: the lines of a file, evenly or at once
  *   floors exec    times= -- PROGRAM...                 note the time, become the program
  *
- * rate: a second, evenly; 0: as fast as it goes. The settings of librdkafka are common/kafka.c's, those of a PostgreSQL
- * session common/db.c's. The last line on standard output is a JSON object; CPU is user and system time of this process,
- * without its start.
+ * rate: a second, evenly; 0: as fast as it goes. The settings of librdkafka are common/kafka.c's, but it may fetch ahead
+ * as much as it likes; those of a PostgreSQL session are common/db.c's. The last line on standard output is a JSON object;
+ * CPU is user and system time of this process, without its start.
  */
 #include <curl/curl.h>
 #include <errno.h>
@@ -24,7 +24,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -200,8 +199,7 @@ static int kafka_main(void)
 {
     static const char *const settings[][2] = {
         {"group.id", "floors"}, {"auto.offset.reset", "earliest"}, {"partition.assignment.strategy", "cooperative-sticky"},
-        {"session.timeout.ms", "15000"}, {"queued.min.messages", "1000"}, {"queued.max.messages.kbytes", "1024"},
-        {"fetch.message.max.bytes", "65536"}, {"fetch.wait.max.ms", "100"}, {"fetch.error.backoff.ms", "100"},
+        {"session.timeout.ms", "15000"}, {"fetch.wait.max.ms", "100"}, {"fetch.error.backoff.ms", "100"},
         {"heartbeat.interval.ms", "1000"}, {"auto.commit.interval.ms", "100"}, {"socket.nagle.disable", "true"},
         {"topic.metadata.refresh.interval.ms", "60000"}};
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
