@@ -51,9 +51,9 @@ static const struct {
 
 /* Ours where the property is not set: small memory, quick rebalances, no waiting for company. */
 static const char *const consumer_defaults[][2] = {
-    {"queued.min.messages", "1000"},
-    {"queued.max.messages.kbytes", "128"}, /* each partition has its own queue */
-    {"fetch.message.max.bytes", "65536"},
+    {"queued.min.messages", "200"},
+    {"queued.max.messages.kbytes", "32"}, /* each partition has its own queue */
+    {"fetch.message.max.bytes", "32768"},
     {"fetch.wait.max.ms", "100"},
     {"fetch.error.backoff.ms", "100"},
     {"heartbeat.interval.ms", "1000"},
