@@ -55,7 +55,7 @@ static struct fault decode(const char *value, size_t len, void *ret_job)
 
 static const char *key(const void *job) { return ((const struct job *)job)->booking.primary_id; }
 static const char *subject(const void *job) { return ((const struct job *)job)->booking.appt_id; }
-static int step(const void *job) { return ((const struct job *)job)->step; }
+static int step(const void *job) { return (int)((const struct job *)job)->step; }
 
 enum { L_ORD, L_WORK, L_WANTS, L_KNOWN, L_LIVE, L_VISITOR, L_BARCODE, L_START, L_END, L_DESTINATION, L_MAYBE };
 

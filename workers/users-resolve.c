@@ -48,7 +48,7 @@ static struct fault decode(const char *value, size_t len, void *ret_job)
 
 static const char *key(const void *job) { return ((const struct job *)job)->booking.primary_id; }
 static const char *subject(const void *job) { return ((const struct job *)job)->booking.appt_id; }
-static int step(const void *job) { return ((const struct job *)job)->step; }
+static int step(const void *job) { return (int)((const struct job *)job)->step; }
 
 enum { L_ORD, L_WORK, L_WANTS, L_KNOWN, L_LIVE, L_BARCODE, L_THERE, L_FIRST, L_LAST, L_EMAIL, L_GROUP, L_DESC };
 
