@@ -1,5 +1,6 @@
 #include "common/gate.h"
 
+#include "common/booking.h"
 #include "common/vendors/passagepoint.h"
 
 #include <string.h>
@@ -35,6 +36,22 @@ static struct answer login_answer(const struct http_response *res, char *ret_tok
 
 const struct vendor gate = {.name = "passagepoint", .root = root_of, .login_request = login_request,
                             .login_answer = login_answer, .calls_per_second = &calls_per_second};
+
+struct fault gate_decode(const char *value, size_t len, void *ret_booking)
+{
+    return booking_read(value, len, true, ret_booking);
+}
+
+const char *gate_key(const void *booking) { return ((const struct booking *)booking)->primary_id; }
+const char *gate_subject(const void *booking) { return ((const struct booking *)booking)->appt_id; }
+
+void gate_look_put(const void *of, struct db_columns *c)
+{
+    const struct booking *booking = of;
+
+    db_put(c, booking->appt_id);
+    db_put(c, booking->primary_id);
+}
 
 struct login {
     struct answer answer;

@@ -37,7 +37,7 @@ static const struct setting settings[] = {
 enum step { CREATE, CHECK_VISITOR };
 
 struct job {
-    struct booking booking;
+    struct booking booking; /* first: see gate.h */
     enum step step;
     char visitor_id[PASSAGEPOINT_ID_SIZE], barcode[65];
     bool maybe_made;  /* an earlier try may have made one */
@@ -46,15 +46,6 @@ struct job {
     struct answer refusal;
 };
 
-static struct fault decode(const char *value, size_t len, void *ret_job)
-{
-    struct job *job = ret_job;
-
-    return booking_read(value, len, true, &job->booking);
-}
-
-static const char *key(const void *job) { return ((const struct job *)job)->booking.primary_id; }
-static const char *subject(const void *job) { return ((const struct job *)job)->booking.appt_id; }
 static int step(const void *job) { return (int)((const struct job *)job)->step; }
 
 enum { L_ORD, L_WORK, L_WANTS, L_KNOWN, L_LIVE, L_VISITOR, L_BARCODE, L_START, L_END, L_DESTINATION, L_MAYBE };
@@ -68,14 +59,6 @@ static const char look_sql[] =
     " CASE WHEN u.visitor_barcode = u.barcode THEN u.visitor_id END, u.barcode,"
     " extract(epoch FROM p.starts_at)::bigint, extract(epoch FROM p.ends_at)::bigint, p.destination, p.maybe_made"
     " FROM asked a LEFT JOIN appts p ON p.appt_id = a.appt_id::uuid LEFT JOIN users u ON u.primary_id = a.primary_id";
-
-static void look_put(const void *of, struct db_columns *c)
-{
-    const struct job *job = of;
-
-    db_put(c, job->booking.appt_id);
-    db_put(c, job->booking.primary_id);
-}
 
 static enum look_end looked(void *of, const struct look_row *row, enum prior prior, struct answer *ret)
 {
@@ -232,8 +215,8 @@ static const struct stage prereg_create = {
     .about = "makes the pre-registration of an access window at PassagePoint, once",
     .vendor = &gate, .tables = tables, .call = CALL_BLIND, .call_names = call_names, .job_size = sizeof(struct job),
     .concurrency = "4", .timeout_ms = &timeout_ms, .check = check,
-    .decode = decode, .key = key, .subject = subject, .step = step,
-    .look_names = "appt_id, primary_id", .look_columns = 2, .look_sql = look_sql, .look_put = look_put, .looked = looked,
+    .decode = gate_decode, .key = gate_key, .subject = gate_subject, .step = step,
+    .look_names = "appt_id, primary_id", .look_columns = 2, .look_sql = look_sql, .look_put = gate_look_put, .looked = looked,
     .request = request, .answer = interpret,
     .record_columns = 10, .record_sql = record_sql, .record_put = record_put,
 };

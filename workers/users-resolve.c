@@ -31,7 +31,7 @@ static const struct setting settings[] = {
 enum step { CREATE, ASK };
 
 struct job {
-    struct booking booking;
+    struct booking booking; /* first: see gate.h */
     enum step step;
     bool refused_second; /* the gate says it has one with this card */
     char barcode[65], first_name[129], last_name[129], email[129];
@@ -39,15 +39,6 @@ struct job {
     char visitor_id[PASSAGEPOINT_ID_SIZE];
 };
 
-static struct fault decode(const char *value, size_t len, void *ret_job)
-{
-    struct job *job = ret_job;
-
-    return booking_read(value, len, true, &job->booking);
-}
-
-static const char *key(const void *job) { return ((const struct job *)job)->booking.primary_id; }
-static const char *subject(const void *job) { return ((const struct job *)job)->booking.appt_id; }
 static int step(const void *job) { return (int)((const struct job *)job)->step; }
 
 enum { L_ORD, L_WORK, L_WANTS, L_KNOWN, L_LIVE, L_BARCODE, L_THERE, L_FIRST, L_LAST, L_EMAIL, L_GROUP, L_DESC };
@@ -61,14 +52,6 @@ static const char look_sql[] =
     " u.barcode, u.visitor_id IS NOT NULL AND u.visitor_barcode = u.barcode AS there, u.first_name, u.last_name,"
     " coalesce(u.emails[1], p.email) AS email, u.user_group, u.group_desc"
     " FROM asked a LEFT JOIN appts p ON p.appt_id = a.appt_id::uuid LEFT JOIN users u ON u.primary_id = a.primary_id";
-
-static void look_put(const void *of, struct db_columns *c)
-{
-    const struct job *job = of;
-
-    db_put(c, job->booking.appt_id);
-    db_put(c, job->booking.primary_id);
-}
 
 static enum look_end looked(void *of, const struct look_row *row, enum prior prior, struct answer *ret)
 {
@@ -196,8 +179,8 @@ static const struct stage users_resolve = {
     .about = "makes sure PassagePoint has a visitor for the person's card",
     .vendor = &gate, .tables = tables, .call = CALL_ASKABLE, .call_names = call_names, .job_size = sizeof(struct job),
     .concurrency = "8", .timeout_ms = &timeout_ms, .check = check,
-    .decode = decode, .key = key, .subject = subject, .step = step,
-    .look_names = "appt_id, primary_id", .look_columns = 2, .look_sql = look_sql, .look_put = look_put, .looked = looked,
+    .decode = gate_decode, .key = gate_key, .subject = gate_subject, .step = step,
+    .look_names = "appt_id, primary_id", .look_columns = 2, .look_sql = look_sql, .look_put = gate_look_put, .looked = looked,
     .request = request, .answer = interpret,
     .record_columns = 7, .record_sql = record_sql, .record_put = record_put, .onward = onward,
 };
