@@ -81,7 +81,8 @@ static void on_recorded(void *of, const struct db_outcome *out)
     struct worker *w = of;
 
     if (out->end == DB_DONE) {
-        memmove(w->freed, w->freed + w->freed_sent, (size_t)(w->freed_n - w->freed_sent) * sizeof *w->freed);
+        if (w->freed_sent)
+            memmove(w->freed, w->freed + w->freed_sent, (size_t)(w->freed_n - w->freed_sent) * sizeof *w->freed);
         w->freed_n -= w->freed_sent;
         for (struct job *job; (job = TAILQ_FIRST(&w->recording));)
             recorded(job);
