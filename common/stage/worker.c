@@ -428,6 +428,7 @@ static void end(struct worker *w)
     db_close(w->look_db);
     db_close(w->record_db);
     status_close(w->status);
+    HASH_CLEAR(hh, w->lanes);
     struct job_list *lists[] = {&w->look, &w->looking, &w->ready, &w->calling, &w->record, &w->recording, &w->send, &w->sending, &w->parked};
     for (size_t i = 0; i < COUNT(lists); i++)
         for (struct job *job; (job = TAILQ_FIRST(lists[i]));) {

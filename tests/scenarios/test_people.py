@@ -38,14 +38,14 @@ def test_odd_ids_reach_alma_as_they_were_written(world):
     world.assert_exactly_once()
 
 
-@pytest.mark.parametrize("dots", [".", "..", "../users", "a/../b"])
-def test_an_id_of_dots_is_asked_for_as_it_is(world, dots):
+def test_an_id_of_dots_is_asked_for_as_it_is(world):
     """Also if nobody has it: what is asked for must be that id, not another path of Alma's."""
-    (window,) = book(world, person(1, asked_id=dots), known=False)
+    dots = [".", "..", "../users", "a/../b"]
+    windows = book(world, *[person(i, asked_id=it) for i, it in enumerate(dots)], known=False)
     world.start("bookings-new")
-    wait_for(world.desk, lambda: world.sandbox.admin("GET", "/calls", vendor="alma", last=3), 6)
-    assert world.desk() == [("unknown_id", window.appt_id)]
-    assert [c["key"] for c in world.sandbox.calls("alma", "user")] == [dots]
+    wait_for(lambda: len(world.desk()) == len(dots), lambda: world.sandbox.admin("GET", "/calls", vendor="alma", last=3), 6)
+    assert sorted(world.desk()) == sorted(("unknown_id", w.appt_id) for w in windows)
+    assert sorted(c["key"] for c in world.sandbox.calls("alma", "user")) == sorted(dots)
 
 
 def test_only_the_active_one_of_six_cards_is_used(world):

@@ -62,7 +62,7 @@ def test_order_holds_for_a_key_though_calls_overlap(world):
 
 def test_topics_are_made_by_whoever_needs_them_first(world):
     assert world.topics() == set()
-    world.start_all(TOPIC_PARTITIONS=3)
+    world.start_all(make_topics=False, TOPIC_PARTITIONS=3)
     assert world.topics() == {t + end for t in TOPICS for end in ("", ".dlq")}
     listed = world.servers.admin.list_topics(timeout=20).topics
     assert {len(listed[world.topic(t)].partitions) for t in TOPICS} == {3}
