@@ -6,12 +6,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* PGPASSWORD or the file it is in, read once: libpq knows only the first. */
+static struct fault read_password(const char **ret)
+{
+    static const char *password;
+    static bool is_read;
+
+    if (!is_read)
+        TRY(settings_value("PGPASSWORD", &password));
+    is_read = true;
+    *ret = password;
+    return FAULT_OK;
+}
+
 void pg_parameters(const char *application_name, const char *keywords[8], const char *values[8])
 {
     const char *password = NULL;
     int n = 0;
 
-    settings_value("PGPASSWORD", &password);
+    read_password(&password);
     keywords[n] = "fallback_application_name", values[n++] = application_name;
     keywords[n] = "connect_timeout", values[n++] = "10";
     keywords[n] = "keepalives_idle", values[n++] = "10";
@@ -43,7 +56,7 @@ struct fault pg_open(PGconn **ret, const char *application_name)
     const char *password;
 
     *ret = NULL;
-    TRY(settings_value("PGPASSWORD", &password));
+    TRY(read_password(&password));
     pg_parameters(application_name, keywords, values);
     PGconn *conn = PQconnectdbParams(keywords, values, 0);
     if (!conn)
