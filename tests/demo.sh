@@ -8,6 +8,7 @@
 # Needs Debian 12 or newer and git; what is missing is installed with apt, as root or by sudo. It touches nothing outside
 # its own folder in the temporary directory and the build folder.
 set -euo pipefail
+set +m
 cd "$(dirname "$0")/.."
 
 keep=no
@@ -33,8 +34,13 @@ finish() {
     local status=$?
 
     if [ "$keep" = yes ] && [ $status -eq 0 ]; then return; fi
-    for name in "${!pids[@]}"; do kill "${pids[$name]}" 2>/dev/null || true; done
-    wait 2>/dev/null || true
+    # the programs first, while the broker they say goodbye to is there; who has not gone in 5 s is not waited for
+    for name in libcal-bookings bookings-new users-resolve prereg-create; do kill "${pids[$name]:-}" 2>/dev/null || true; done
+    for _ in $(seq 50); do
+        kill -0 "${pids[libcal-bookings]:-0}" "${pids[bookings-new]:-0}" "${pids[users-resolve]:-0}" "${pids[prereg-create]:-0}" 2>/dev/null || break
+        sleep 0.1
+    done
+    { for name in "${!pids[@]}"; do kill -9 "${pids[$name]}" || true; done; wait; } 2>/dev/null || true
     tests/services/postgres.sh stop "$dir/postgres" >/dev/null 2>&1 || true
     if [ $status -ne 0 ]; then
         echo "demo.sh: something went wrong; the ends of the logs:" >&2

@@ -77,7 +77,7 @@ def after_the_answer_before_the_commit(stage):
 
 def after_the_commit_before_kafka_heard_of_it(stage):
     stage.world.sandbox.fault("passagepoint", stage.call, "stall")
-    worker = stage.start(timeout_ms=4000)
+    worker = stage.start(timeout_ms=4000, KAFKA_AUTO_COMMIT_INTERVAL_MS=60000)  # nothing waits in a socket
     stage.send()
     wait_for(lambda: stage.at_gate("in_flight") == CONCURRENCY, "no calls under way" + worker.tail())
     with stage.world.servers.kafka_frozen():

@@ -154,6 +154,7 @@ def test_a_new_card_is_a_new_visitor_and_its_windows_are_made_again(world):
     world.start_all(ALMA_REMEMBER_HOURS=0)
     world.await_made(1)
     world.sandbox.admin("POST", "/alma/users", [p.alma(barcode="22829999999999")])
+    world.db.rows("UPDATE users SET checked_at = checked_at - interval '1 min'")
     later = world.make_windows(1, [p], send=False)
     world.db.rows("UPDATE appts SET starts_at = starts_at + interval '1 day', ends_at = ends_at + interval '1 day'"
                   " WHERE appt_id = %s", later[0].appt_id)
