@@ -19,6 +19,9 @@ struct http_exchange {
     bool started; /* a connection was there and the request began to leave: from here on nobody knows */
     bool too_large;
     bool headed; /* the answer's head is complete: libcurl takes one that is cut short for an answer */
+    bool enough, waiting; /* what `take` said last */
+    http_take *take;
+    void *take_of;
     http_done *done;
     void *of;
     int64_t since_us;
@@ -153,10 +156,29 @@ static int close_socket(void *of, curl_socket_t fd)
     return close(fd);
 }
 
+static size_t hand_over(struct http_exchange *x, const char *bytes, size_t len)
+{
+    curl_off_t whole_len = -1;
+
+    if (x->enough)
+        return 0;
+    curl_easy_getinfo(x->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &whole_len);
+    enum http_taken taken = x->take(x->take_of, &(struct http_piece){bytes, len, whole_len});
+    x->waiting = taken == HTTP_NOT_NOW;
+    x->enough = taken == HTTP_ENOUGH;
+    return x->waiting ? CURL_WRITEFUNC_PAUSE : x->enough ? 0 : len;
+}
+
 static size_t on_body(char *bytes, size_t size, size_t count, void *of)
 {
     struct http_exchange *x = of;
+    long status = 0;
 
+    if (x->take) {
+        curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
+        if (status >= 200 && status < 300 && size * count > 0)
+            return hand_over(x, bytes, size * count);
+    }
     if (x->body.len + size * count > HTTP_BODY_MAX - 1) {
         x->too_large = true;
         return 0;
@@ -344,7 +366,9 @@ struct http_exchange *http_send(struct http *h, const char *root, const struct h
     }
     x->error[0] = '\0';
     x->watch = req->watch;
-    x->started = x->too_large = x->headed = false;
+    x->started = x->too_large = x->headed = x->enough = x->waiting = false;
+    x->take = req->take;
+    x->take_of = req->take_of;
     x->done = done;
     x->of = of;
     x->since_us = loop_now(h->loop);
@@ -359,7 +383,9 @@ struct http_exchange *http_send(struct http *h, const char *root, const struct h
         curl_easy_setopt(x->easy, CURLOPT_HTTPGET, 1L);
         curl_easy_setopt(x->easy, CURLOPT_CUSTOMREQUEST, strcmp(req->method, "GET") ? req->method : NULL);
     }
-    curl_easy_setopt(x->easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+    curl_easy_setopt(x->easy, CURLOPT_TIMEOUT_MS, req->take ? 0L : (long)timeout_ms);
+    curl_easy_setopt(x->easy, CURLOPT_LOW_SPEED_LIMIT, (long)(req->take != NULL));
+    curl_easy_setopt(x->easy, CURLOPT_LOW_SPEED_TIME, req->take ? (long)(timeout_ms + 999) / 1000 : 0L);
     curl_easy_setopt(x->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(timeout_ms < 10000 ? timeout_ms : 10000));
     x->prev = h->under_way.prev;
     x->next = &h->under_way;
@@ -377,6 +403,15 @@ void http_cancel(struct http *h, struct http_exchange *x)
     curl_multi_remove_handle(h->multi, x->easy);
     unlink_exchange(x);
     exchange_free(x);
+}
+
+void http_resume(struct http *h, struct http_exchange *x)
+{
+    (void)h;
+    if (!x->waiting)
+        return;
+    x->waiting = false;
+    curl_easy_pause(x->easy, CURLPAUSE_CONT); /* the next turn's timer goes on reading */
 }
 
 static int64_t retry_after_ms(CURL *easy)
@@ -416,7 +451,7 @@ static void finish(struct http *h)
         struct timespec now;
         clock_gettime(CLOCK_MONOTONIC, &now);
         res.duration_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000 - x->since_us;
-        if (code == CURLE_OK && x->headed) {
+        if (code == CURLE_OK && x->headed && !x->enough) {
             res.end = HTTP_ANSWERED;
             curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
             curl_easy_getinfo(x->easy, CURLINFO_CONTENT_TYPE, &type);
@@ -432,6 +467,7 @@ static void finish(struct http *h)
             res.end = x->started ? HTTP_UNKNOWN : HTTP_NOT_SENT;
             res.body = "";
             res.error = x->too_large            ? "the answer is larger than 16 MiB"
+                        : x->enough             ? "no more of the answer was wanted"
                         : code == CURLE_OK      ? "the connection closed within the answer's head"
                         : code == CURLE_ABORTED_BY_CALLBACK ? "the connection closed before an answer came"
                         : x->error[0]           ? x->error

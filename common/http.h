@@ -5,7 +5,8 @@
  * Ownership  a request owns its texts and is reused (http_request_reset). A response is lent to the callback: its
  *            strings are gone when the callback returns.
  * Bounds     an answer of more than HTTP_BODY_MAX bytes ends the exchange as HTTP_UNKNOWN with an error, never as a
- *            truncated success. Redirects are not followed: a vendor's redirect is an answer.
+ *            truncated success. Redirects are not followed: a vendor's redirect is an answer. An answer that may be larger is
+ *            taken as it arrives (`take`), and never held.
  * Failure    an exchange always ends, by the callback, exactly once. A status is never a failure here.
  * Secrets    URLs carry people's data (PassagePoint) and headers carry secrets: nothing here logs either.
  * Threads    one struct http per thread.
@@ -20,13 +21,30 @@
 
 enum { HTTP_BODY_MAX = 16 << 20, HTTP_HEADERS_MAX = 8 };
 
+/* A piece of an answer's body, lent. */
+struct http_piece {
+    const char *bytes;
+    size_t len;
+    int64_t whole_len; /* of the whole body, as the answer's head says; -1 when it does not */
+};
+
+enum http_taken {
+    HTTP_TAKEN,
+    HTTP_NOT_NOW, /* no room: the same piece comes again after http_resume; meanwhile the vendor is not read from */
+    HTTP_ENOUGH,  /* no more is wanted: the exchange ends as HTTP_UNKNOWN */
+};
+
+typedef enum http_taken http_take(void *of, const struct http_piece *piece);
+
 struct http_request {
     const char *method; /* static: "GET", "POST" */
     struct text target; /* path and query, beginning with '/', put behind the service's root */
     struct text body;   /* sent when not empty, or always for POST (an empty body has Content-Length: 0) */
     struct text headers[HTTP_HEADERS_MAX]; /* "Name: value" */
     int header_count;
-    int timeout_ms;       /* of the whole exchange; 0: the service's default */
+    int timeout_ms;       /* of the whole exchange, or with `take` of a silence, in whole seconds; 0: the service's default */
+    http_take *take;      /* takes the body of a 2xx, which is then not in the response; others are kept. NULL: all are */
+    void *take_of;
     const char *watch;    /* static: name of an answer's header to hand back, or NULL */
 };
 
@@ -73,6 +91,7 @@ void http_close(struct http *h); /* exchanges under way are dropped without a ca
 struct http_exchange *http_send(struct http *h, const char *root, const struct http_request *req, int timeout_ms,
                                 http_done *done, void *of);
 void http_cancel(struct http *h, struct http_exchange *x); /* no callback */
+void http_resume(struct http *h, struct http_exchange *x); /* after HTTP_NOT_NOW; at other times nothing happens */
 
 /* Runs the loop until one exchange has ended; `use` reads the answer. For producers and --check. */
 void http_wait(struct http *h, const char *root, const struct http_request *req, int timeout_ms, http_done *use,

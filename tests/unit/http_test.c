@@ -701,6 +701,84 @@ static void test_cancel(void **state)
     http_request_free(&req);
 }
 
+/* ---- bodies taken as they arrive ---- */
+
+static struct {
+    enum http_taken then[3]; /* of the first pieces; the rest are taken */
+    int pieces;
+    size_t bytes, most;
+    int64_t whole_len;
+    bool resumed;
+} taken;
+
+static enum http_taken take(void *of, const struct http_piece *piece)
+{
+    enum http_taken then = taken.pieces < 3 ? taken.then[taken.pieces] : HTTP_TAKEN;
+
+    (void)of;
+    taken.pieces++;
+    taken.whole_len = piece->whole_len;
+    if (piece->len > taken.most)
+        taken.most = piece->len;
+    if (then == HTTP_TAKEN)
+        taken.bytes += piece->len;
+    return then;
+}
+
+static void test_taken(void **state)
+{
+    static const struct {
+        const char *when;
+        struct script script;
+        enum http_taken then[3];
+        enum http_end end;
+        int status;
+        size_t bytes, kept;
+        int64_t whole_len;
+    } rows[] = {
+        {"larger than what may be kept", {"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n", KEEP, 20000000},
+         {HTTP_TAKEN}, HTTP_ANSWERED, 200, 20000000, 0, 20000000},
+        {"there was no room for a while", {"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n", KEEP, 300000},
+         {HTTP_NOT_NOW, HTTP_NOT_NOW, HTTP_TAKEN}, HTTP_ANSWERED, 200, 300000, 0, 300000},
+        {"its length is not said", {"HTTP/1.1 200 OK\r\n\r\n", CLOSE, 100000}, {HTTP_TAKEN}, HTTP_ANSWERED, 200, 100000, 0, -1},
+        {"an error is kept", {"HTTP/1.1 500 Unwell\r\nContent-Length: 4\r\n\r\nwell", KEEP, 0}, {HTTP_TAKEN}, HTTP_ANSWERED, 500, 0, 4, 0},
+        {"no more is wanted", {"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n", KEEP, 300000},
+         {HTTP_TAKEN, HTTP_ENOUGH}, HTTP_UNKNOWN, 0, 0, 0, 300000},
+        {"no more is wanted, after a pause", {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nthat's it", KEEP, 0},
+         {HTTP_NOT_NOW, HTTP_ENOUGH}, HTTP_UNKNOWN, 0, 0, 0, 9},
+        {"it is cut short", {"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n", CLOSE, 1000}, {HTTP_TAKEN}, HTTP_UNKNOWN, 0, 1000, 0, 300000},
+        {"it falls silent", {"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\nso", KEEP, 0}, {HTTP_TAKEN}, HTTP_UNKNOWN, 0, 2, 0, 300000},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct http_request req = {0};
+        memset(&got, 0, sizeof got);
+        memset(&taken, 0, sizeof taken);
+        memcpy(taken.then, rows[i].then, sizeof taken.then);
+        play(&rows[i].script, 1);
+        http_request_reset(&req, "GET", "/");
+        req.take = take;
+        struct http_exchange *x = http_send(http, root, &req, 1000, note, NULL);
+        for (int64_t since = loop_now(loop); !got.count && loop_now(loop) - since < 20000000;) {
+            int pieces = taken.pieces;
+            loop_turn(loop, 20);
+            if (!got.count && taken.pieces && pieces == taken.pieces) /* nothing more comes by itself */
+                http_resume(http, x);
+        }
+        if (got.count != 1 || got.end != rows[i].end || got.status != rows[i].status || got.body_len != rows[i].kept ||
+            (rows[i].bytes && taken.bytes != rows[i].bytes) || (taken.pieces && taken.whole_len != rows[i].whole_len))
+            fail_msg("%s: ended %d times, end %d, status %d, %zu bytes taken, %zu kept: %s", rows[i].when, got.count, got.end,
+                     got.status, taken.bytes, got.body_len, got.error);
+        if (taken.most > 128 * 1024)
+            fail_msg("%s: a piece of %zu bytes", rows[i].when, taken.most);
+        http_request_free(&req);
+    }
+    play(&ok, 1);
+    ask(root, "GET", "", 5000); /* the next request keeps its answer, and its time is of the whole */
+    assert_int_equal(got.body_len, 2);
+}
+
 /* With exchanges resolving, connecting and waiting: no callback, and nothing is left behind. */
 static void test_close(void **state)
 {
@@ -760,6 +838,7 @@ int main(void)
         TEST(test_parallel),
         TEST(test_chain),
         TEST(test_cancel),
+        TEST(test_taken),
         TEST(test_close),
         TEST(test_open),
     };
