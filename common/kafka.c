@@ -64,6 +64,8 @@ static const char *const producer_defaults[][2] = {
     {"linger.ms", "1"},
     {"message.max.bytes", "4000000"}, /* a dead letter is its message and the reason */
     {"queue.buffering.max.messages", "20000"},
+    {"queue.buffering.max.kbytes", "16384"},
+    {"batch.size", "131072"}, /* a batch is fetched whole, by every consumer */
     {"topic.metadata.refresh.interval.ms", "60000"},
 };
 static const char *const common_defaults[][2] = {

@@ -1,6 +1,7 @@
 #include "common/producer.h"
 
 #include "common/db.h"
+#include "common/event.h"
 #include "common/instant.h"
 #include "common/log.h"
 #include "common/metrics.h"
@@ -11,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 enum {
@@ -26,6 +26,8 @@ enum {
     LOG_WAIT_S = 10,      /* --once: how long such looks are repeated before it goes on without */
     PURGE_EVERY_S = 86400,
     READERS_MAX = 8,
+    UNSETTLED_MAX = 4000,        /* messages without a row that may wait for Kafka, */
+    UNSETTLED_BYTES_MAX = 2 << 20, /* and bytes: together with what one more piece of an answer adds, it fits librdkafka's queue */
 };
 
 static int64_t resend_seconds, purge_after_days;
@@ -40,9 +42,15 @@ static const struct setting producer_settings[] = {
      .help = "file of a private certificate authority for the vendor (PEM); the system's when not set"},
     {0}};
 
-/* A row on its way to Kafka. */
+/* A message on its way to Kafka: of a row, or of none. */
 struct outgoing {
     struct producer *p;
+    struct row *row; /* NULL: it is freed when its fate is known */
+    size_t len;
+};
+
+struct row {
+    struct outgoing outgoing;
     char work_id[64], retry_at[48];
     bool has_retry, acknowledged;
 };
@@ -60,10 +68,15 @@ struct producer {
     int log_pause_s;
     const char *groups[READERS_MAX], *topics[READERS_MAX];
 
-    struct outgoing round[ROUND_MAX];
+    struct row round[ROUND_MAX];
     int round_count, round_pending;
     bool round_full, round_failed;
     int64_t round_us; /* when it was begun */
+
+    int unsettled;
+    size_t unsettled_len;
+    char not_taken[160]; /* why Kafka did not take a message without a row; "" */
+    struct http_exchange *asked; /* whose body is taken as it arrives */
 
     int64_t connect_at_us, topics_at_us, send_at_us, mark_at_us, poll_at_us, log_at_us, purge_at_us;
     struct db_columns columns;
@@ -176,34 +189,15 @@ static struct fault upkeep_pg(struct producer *p)
 
 /* ---- sending ---- */
 
-static void header(rd_kafka_headers_t *h, const char *name, const char *value)
+static void row_delivered(struct row *row, const char *error)
 {
-    rd_kafka_header_add(h, name, -1, value, -1);
-}
+    struct producer *p = row->outgoing.p;
 
-static rd_kafka_headers_t *event_headers(const struct producer *p, const char *work_id, const char *trace_id)
-{
-    rd_kafka_headers_t *h = rd_kafka_headers_new(8);
-    char text[120], when[INSTANT_SIZE];
-    uint64_t random[3] = {0};
-
-    (void)!getrandom(random, sizeof random, GRND_NONBLOCK);
-    instant_write(time(NULL), when);
-    header(h, "ce_specversion", "1.0");
-    snprintf(text, sizeof text, "%s/%s", p->plan->name, work_id);
-    header(h, "ce_id", text);
-    snprintf(text, sizeof text, "/shelfwire/%s", p->plan->name);
-    header(h, "ce_source", text);
-    snprintf(text, sizeof text, "shelfwire.%s", p->plan->topic);
-    header(h, "ce_type", text);
-    header(h, "ce_time", when);
-    header(h, "content-type", "application/json");
-    if (strlen(trace_id) == 32)
-        snprintf(text, sizeof text, "00-%s-%016" PRIx64 "-01", trace_id, random[0]);
-    else
-        snprintf(text, sizeof text, "00-%016" PRIx64 "%016" PRIx64 "-%016" PRIx64 "-01", random[1], random[2], random[0]);
-    header(h, "traceparent", text);
-    return h;
+    p->round_pending--;
+    row->acknowledged = !error;
+    if (error && !p->round_failed)
+        log_about(LOG_WARN, p->topic, "Kafka did not take a message: %s; it is sent again", error);
+    p->round_failed = p->round_failed || error;
 }
 
 static void on_delivered(void *of, const char *error)
@@ -211,11 +205,42 @@ static void on_delivered(void *of, const char *error)
     struct outgoing *out = of;
     struct producer *p = out->p;
 
-    p->round_pending--;
-    out->acknowledged = !error;
-    if (error && !p->round_failed)
-        log_about(LOG_WARN, p->topic, "Kafka did not take a message: %s; it is sent again", error);
-    p->round_failed = p->round_failed || error;
+    if (out->row) {
+        row_delivered(out->row, error);
+        return;
+    }
+    p->unsettled--;
+    p->unsettled_len -= out->len;
+    if (error && !p->not_taken[0])
+        snprintf(p->not_taken, sizeof p->not_taken, "%s", error);
+    metric_add(p->sent, !error);
+    free(out);
+    if (p->asked && !producer_full(p))
+        http_resume(p->http, p->asked);
+}
+
+bool producer_full(const struct producer *p)
+{
+    return p->unsettled >= UNSETTLED_MAX || p->unsettled_len >= UNSETTLED_BYTES_MAX;
+}
+
+struct fault producer_send(struct producer *p, const char *key, const char *value, size_t len)
+{
+    struct outgoing *out = malloc(sizeof *out);
+
+    if (!out)
+        return FAULT(FATAL, "out of memory");
+    *out = (struct outgoing){.p = p, .len = len};
+    struct kafka_message m = {.topic = p->topic, .key = key, .key_len = strlen(key), .value = value, .len = len,
+                              .headers = event_headers(p->plan->name, key, p->plan->topic, "")};
+    if (!kafka_produce(p->kafka, &m, out)) {
+        rd_kafka_headers_destroy(m.headers);
+        free(out);
+        return FAULT(RETRY, "Kafka's local queue takes no message of %zu bytes", len);
+    }
+    p->unsettled++;
+    p->unsettled_len += len;
+    return FAULT_OK;
 }
 
 static struct fault produce_due(struct producer *p, const PGresult *due)
@@ -223,8 +248,8 @@ static struct fault produce_due(struct producer *p, const PGresult *due)
     int bad = 0;
 
     for (int i = 0; i < PQntuples(due); i++) {
-        struct outgoing *out = &p->round[p->round_count];
-        *out = (struct outgoing){.p = p, .has_retry = !PQgetisnull(due, i, 1)};
+        struct row *out = &p->round[p->round_count];
+        *out = (struct row){.outgoing = {p, out, 0}, .has_retry = !PQgetisnull(due, i, 1)};
         snprintf(out->work_id, sizeof out->work_id, "%s", PQgetvalue(due, i, 0));
         snprintf(out->retry_at, sizeof out->retry_at, "%s", PQgetvalue(due, i, 1));
         text_clear(&p->key);
@@ -239,8 +264,8 @@ static struct fault produce_due(struct producer *p, const PGresult *due)
         }
         struct kafka_message m = {.topic = p->topic, .key = text_str(&p->key), .key_len = p->key.len,
                                   .value = text_str(&p->value), .len = p->value.len,
-                                  .headers = event_headers(p, out->work_id, PQgetvalue(due, i, 2))};
-        if (!kafka_produce(p->kafka, &m, out)) {
+                                  .headers = event_headers(p->plan->name, out->work_id, p->plan->topic, PQgetvalue(due, i, 2))};
+        if (!kafka_produce(p->kafka, &m, &out->outgoing)) {
             rd_kafka_headers_destroy(m.headers);
             break;
         }
@@ -256,6 +281,8 @@ static struct fault begin_round(struct producer *p)
     char limit[16];
 
     p->send_at_us = loop_now(p->loop) + resend_seconds * SECOND_US;
+    if (!p->plan->due_sql)
+        return FAULT_OK;
     snprintf(limit, sizeof limit, "%d", ROUND_MAX);
     TRY(producer_run(p, &due, p->plan->due_sql, 1, (const char *const[]){limit}));
     p->round_us = loop_now(p->loop);
@@ -353,14 +380,37 @@ struct fault producer_ask(struct producer *p, const char *root, const struct htt
 
     if (!x)
         return FAULT(RETRY, "out of memory");
-    while (!a.ended) {
-        if (loop_stopping(p->loop)) {
-            http_cancel(p->http, x);
-            return FAULT(RETRY, "told to stop");
-        }
+    p->asked = req->take ? x : NULL;
+    while (!a.ended && !loop_stopping(p->loop))
         serve(p, 1000);
+    p->asked = NULL;
+    if (a.ended)
+        return FAULT_OK;
+    http_cancel(p->http, x);
+    return FAULT(RETRY, "told to stop");
+}
+
+struct fault producer_settle(struct producer *p)
+{
+    int64_t slow_us = loop_now(p->loop) + (int64_t)KAFKA_SLOW_S * SECOND_US;
+
+    while (p->unsettled && !loop_stopping(p->loop)) {
+        serve(p, 1000);
+        if (p->unsettled && loop_now(p->loop) >= slow_us) {
+            log_warn("Kafka has not acknowledged %d messages for %d s; waiting for it", p->unsettled, KAFKA_SLOW_S);
+            slow_us = INT64_MAX;
+        }
     }
-    return FAULT_OK;
+    if (p->unsettled)
+        return FAULT(RETRY, "told to stop");
+    struct fault f = p->not_taken[0] ? FAULT(RETRY, "Kafka did not take a message: %s", p->not_taken) : FAULT_OK;
+    p->not_taken[0] = '\0';
+    return f;
+}
+
+void producer_poll_in(struct producer *p, int64_t seconds)
+{
+    p->poll_at_us = loop_now(p->loop) + seconds * SECOND_US;
 }
 
 struct fault producer_pause(struct producer *p, int ms)
@@ -386,7 +436,7 @@ struct cuts {
     size_t count, room;
 };
 
-static struct fault mark_of(struct producer *p, const char *mark, char *ret, size_t size)
+struct fault producer_recall(struct producer *p, const char *mark, char *ret, size_t size)
 {
     SCOPED(PQclear) PGresult *res = NULL;
 
@@ -396,6 +446,15 @@ static struct fault mark_of(struct producer *p, const char *mark, char *ret, siz
     if (PQntuples(res))
         snprintf(ret, size, "%s", PQgetvalue(res, 0, 0));
     return FAULT_OK;
+}
+
+struct fault producer_remember(struct producer *p, const char *mark, const char *value)
+{
+    if (!value)
+        return producer_do(p, "DELETE FROM producer_marks WHERE producer = $1 AND mark = $2", p->plan->name, mark);
+    return producer_do(p, "INSERT INTO producer_marks (producer, mark, value) VALUES ($1, $2, $3)"
+                          " ON CONFLICT (producer, mark) DO UPDATE SET value = excluded.value, set_at = clock_timestamp()",
+                       p->plan->name, mark, value);
 }
 
 static struct fault add_cut(struct cuts *cuts, const char *mark, int64_t value, bool lost)
@@ -420,7 +479,7 @@ static struct fault compare_mark(struct producer *p, const char *mark, int64_t v
 {
     char known[64];
 
-    TRY(mark_of(p, mark, known, sizeof known));
+    TRY(producer_recall(p, mark, known, sizeof known));
     int64_t before = strtoll(known, NULL, 10);
     return before == value ? FAULT_OK : add_cut(cuts, mark, value, lost || value < before);
 }
@@ -500,16 +559,14 @@ static struct fault send_again(struct producer *p, const struct cuts *cuts)
     for (size_t i = 0; i < cuts->count && !lost; i++)
         lost = cuts->at[i].lost ? cuts->at[i].mark : NULL;
     TRY(producer_do_(p, "BEGIN", NULL, 0));
-    if (lost)
+    if (lost && p->plan->resend_sql)
         TRY(producer_run(p, &again, p->plan->resend_sql, 0, NULL));
     for (size_t i = 0; i < cuts->count; i++)
-        TRY(producer_do(p, "INSERT INTO producer_marks (producer, mark, value) VALUES ($1, $2, $3)"
-                           " ON CONFLICT (producer, mark) DO UPDATE SET value = excluded.value, set_at = clock_timestamp()",
-                        p->plan->name, cuts->at[i].mark, cuts->at[i].value));
+        TRY(producer_remember(p, cuts->at[i].mark, cuts->at[i].value));
     TRY(producer_do_(p, "COMMIT", NULL, 0));
     if (lost)
         log_warn("Kafka's log was cut short or made anew before it was read (%s): %s sent and unanswered, sent again", lost,
-                 PQcmdTuples(again));
+                 again ? PQcmdTuples(again) : "0");
     return FAULT_OK;
 }
 
@@ -581,9 +638,7 @@ static void purge(struct producer *p)
     for (int i = 0; i < PQntuples(res); i++)
         if (strcmp(PQgetvalue(res, i, 1), "0") != 0)
             log_info("purged %s: %s older than %s days", PQgetvalue(res, i, 0), PQgetvalue(res, i, 1), days);
-    producer_do(p, "INSERT INTO producer_marks (producer, mark, value) VALUES ($1, 'purged', $2)"
-                   " ON CONFLICT (producer, mark) DO UPDATE SET value = excluded.value, set_at = clock_timestamp()",
-                p->plan->name, days);
+    producer_remember(p, "purged", days);
 }
 
 /* ---- beginning and end ---- */
@@ -607,6 +662,8 @@ static bool is_ready(void *of, struct text *why)
     if (!p->topics_known) {
         text_puts(why, p->conn && p->locked ? "no Kafka broker yet; " : "");
         ready = false;
+    } else if (p->unsettled && producer_full(p)) {
+        text_printf(why, "%d messages wait for Kafka's acknowledgement; ", p->unsettled);
     } else if (p->round_pending && loop_now(p->loop) - p->round_us > (int64_t)KAFKA_SLOW_S * SECOND_US) {
         text_printf(why, "Kafka has not acknowledged %d messages for %" PRId64 " s; ", p->round_pending,
                     (loop_now(p->loop) - p->round_us) / SECOND_US);
@@ -752,7 +809,7 @@ static struct fault run_service(struct producer *p)
             return f;
         p->started = p->started || !f.kind;
         if (!f.kind && loop_now(p->loop) >= p->poll_at_us) {
-            p->poll_at_us = loop_now(p->loop) + *p->plan->poll_seconds * SECOND_US;
+            producer_poll_in(p, *p->plan->poll_seconds);
             poll_once(p);
         }
         if (loop_stopping(p->loop))
@@ -787,23 +844,33 @@ static struct fault run(const struct producer_plan *plan, const struct program *
     TRY(program_open(program, argc, argv, &arguments));
     if (arguments.ended)
         return FAULT_OK;
+    if (plan->argued)
+        TRY(plan->argued(arguments.rest, arguments.rest_count));
     TRY(kafka_check_settings());
-    TRY(plan->settled());
-    p.once = arguments.once;
+    if (plan->settled)
+        TRY(plan->settled());
+    p.once = arguments.once || plan->once;
     struct fault f = begin(&p, plan, arguments.check);
     if (!f.kind)
         f = arguments.check ? check_all(&p) : arguments.once ? run_once(&p) : run_service(&p);
     if (p.loop)
         end(&p);
-    if (!f.kind && !arguments.check && !arguments.once)
+    if (!f.kind && !arguments.check && !p.once)
         log_info("stopped");
     return f;
 }
 
 int producer_main(const struct producer_plan *plan, int argc, char **argv)
 {
-    const struct setting *tables[] = {plan->settings, producer_settings, kafka_settings, NULL};
-    const struct program program = {.name = plan->name, .about = plan->about, .arguments = "[--once]", .tables = tables};
+    const struct setting *tables[8] = {NULL};
+    int n = 0;
+
+    for (int i = 0; plan->tables[i] && i < 4; i++)
+        tables[n++] = plan->tables[i];
+    tables[n++] = producer_settings;
+    tables[n++] = kafka_settings;
+    const struct program program = {.name = plan->name, .about = plan->about, .options = plan->options, .tables = tables,
+                                    .arguments = plan->arguments ? plan->arguments : "[--once]"};
 
     return program_exit(&program, run(plan, &program, argc, argv));
 }

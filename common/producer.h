@@ -11,7 +11,9 @@
  *           that hands out transactions may stand between.
  *   poll    The program reads its vendor and commits what it found. Its waits (producer_ask, producer_pause) serve
  *           everything else meanwhile, so it must not wait inside a transaction.
- *   send    The rows that are due, a round at a time: read, produced, acknowledged by every in-sync replica, and only then
+ *   send    Rows (below), or messages as the poll finds them (producer_send): a feed that says everything again when asked
+ *           again needs no rows. Its poll waits for the acknowledgements (producer_settle) before it marks how far it came.
+ *   rows    The rows that are due, a round at a time: read, produced, acknowledged by every in-sync replica, and only then
  *           marked. A crash in between sends a row again, which every stage bears. Rows that Kafka has not acknowledged
  *           are never queued a second time, however long an outage lasts.
  *   log     At start and hourly: was a topic cut short (retention) before its group had read it, or made anew? Then what
@@ -19,6 +21,7 @@
  *           not, it is looked at again after a second, then less and less often, once a minute at least.
  *   purge   At start and daily.
  *
+ * A plan with `once` runs as with --once, whatever is asked.
  * --once looks at the log (10 s for a broker that cannot say yet), polls once, sends what is due, waits for the
  * acknowledgements, and exits 0; 111 when anything failed.
  * Threads   everything runs on one thread; callbacks may block for a statement, not for a vendor.
@@ -42,11 +45,14 @@ struct producer_plan {
     const char *about;  /* one sentence, for --help */
     const char *source; /* what it polls: one producer of it at a time */
     const char *topic;  /* without prefix */
-    const struct setting *settings;
+    bool once;
+    const char *arguments, *options; /* as --help shows them, where there are more than --once; see program.h */
+    const struct setting *const *tables; /* its own and its vendor's; at most 4, NULL-terminated */
     const int64_t *poll_seconds;
     const struct producer_reader *readers; /* whose reading its work depends on; ends with a NULL group */
 
-    struct fault (*settled)(void); /* after the settings are read: what they must agree on */
+    struct fault (*argued)(const char *const *rest, int count); /* the arguments that are not the engine's; NULL: there are none */
+    struct fault (*settled)(void); /* after the settings are read: what they must agree on; may be NULL */
     struct fault (*check)(struct producer *p); /* --check: asks the vendor, prints a line for each thing */
     void (*begin)(struct producer *p); /* its metrics; nothing is connected yet */
 
@@ -56,10 +62,10 @@ struct producer_plan {
     void (*trouble)(struct text *why);
 
     /*
-     * due_sql: the rows to send, in order, at most $1: work id, retry_at (text), trace id, then what `message` wants.
+     * due_sql: the rows to send, in order, at most $1; NULL: there are none: work id, retry_at (text), trace id, then what `message` wants.
      * sent_sql: marks those acknowledged: $1 text[] work ids, $2 text[] retry_at as it was read, so that a word said
      * meanwhile is not lost.
-     * resend_sql: makes due what was sent and never answered; yields no rows.
+     * resend_sql: makes due what was sent and never answered; its rows are counted for the log. NULL: there is no such thing.
      */
     const char *due_sql, *sent_sql, *resend_sql;
     struct fault (*message)(const PGresult *due, int row, struct text *ret_key, struct text *ret_value);
@@ -74,6 +80,22 @@ struct loop *producer_loop(const struct producer *p);
 /* Sends a request and waits for its end, which `use` is told. RETRY when the program is to stop: `use` was not called. */
 struct fault producer_ask(struct producer *p, const char *root, const struct http_request *req, int timeout_ms,
                           http_done *use, void *of);
+
+/*
+ * Sends a message that stands for no row. It counts as sent when Kafka has acknowledged it, which producer_settle waits for;
+ * RETRY then when Kafka did not take one, or the program is to stop. So much may wait for Kafka at a time: a body that is
+ * taken as it arrives (http.h) stops coming when producer_full, and goes on by itself.
+ */
+struct fault producer_send(struct producer *p, const char *key, const char *value, size_t len);
+bool producer_full(const struct producer *p);
+struct fault producer_settle(struct producer *p);
+
+/* The next poll comes then, not after poll_seconds. */
+void producer_poll_in(struct producer *p, int64_t seconds);
+
+/* What it remembers between runs; "" when nothing. value NULL forgets it. */
+struct fault producer_recall(struct producer *p, const char *mark, char *ret, size_t size);
+struct fault producer_remember(struct producer *p, const char *mark, const char *value);
 
 /* Waits. RETRY when the program is to stop. */
 struct fault producer_pause(struct producer *p, int ms);

@@ -418,9 +418,11 @@ static void begin(struct producer *p)
 static const struct producer_reader readers[] = {
     {"bookings-new", "bookings.new"}, {"users-resolve", "users.resolve"}, {"prereg-create", "prereg.create"}, {0}};
 
+static const struct setting *const tables[] = {settings, NULL};
+
 static const struct producer_plan plan = {
     .name = "libcal-bookings", .about = "turns bookings of rooms and seats in LibCal into work for the gate",
-    .source = "libcal", .topic = "bookings.new", .settings = settings, .poll_seconds = &poll_seconds, .readers = readers,
+    .source = "libcal", .topic = "bookings.new", .tables = tables, .poll_seconds = &poll_seconds, .readers = readers,
     .settled = settled, .check = check, .begin = begin, .poll = poll, .trouble = trouble,
     .due_sql = due_sql, .sent_sql = sent_sql, .resend_sql = resend_sql, .message = message,
 };

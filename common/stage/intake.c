@@ -1,26 +1,11 @@
 /* intake.c - messages and partitions from Kafka. */
 #include "common/stage/worker.h"
 
+#include "common/event.h"
 #include "common/log.h"
 #include "common/scoped.h"
 
 #include <string.h>
-#include <sys/random.h>
-#include <time.h>
-
-/* Random bits for trace and span ids, from the kernel in pieces of a page: a system call for each message would show. */
-uint64_t trace_random(void)
-{
-    static uint64_t pool[512];
-    static size_t left;
-
-    if (!left) {
-        if (getrandom(pool, sizeof pool, 0) != sizeof pool)
-            pool[0] = (uint64_t)time(NULL);
-        left = COUNT(pool);
-    }
-    return pool[--left];
-}
 
 /* traceparent: 00-<32 hex>-<16 hex>-<2 hex>; a new trace where there is none. */
 static void read_trace(struct job *job, const rd_kafka_message_t *m)
@@ -34,8 +19,7 @@ static void read_trace(struct job *job, const rd_kafka_message_t *m)
         memcpy(job->trace_id, (const char *)value + 3, 32);
         return;
     }
-    snprintf(job->trace_id, sizeof job->trace_id, "%016llx%016llx", (unsigned long long)trace_random(),
-             (unsigned long long)trace_random());
+    event_new_trace(job->trace_id);
 }
 
 static void take_in(struct worker *w, struct part *p, rd_kafka_message_t *m)

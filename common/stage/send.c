@@ -1,13 +1,11 @@
 /* send.c - the next topic, or the dead letters. */
 #include "common/stage/worker.h"
 
-#include "common/instant.h"
+#include "common/event.h"
 #include "common/log.h"
 
 #include <arpa/inet.h>
 #include <endian.h>
-#include <sys/random.h>
-#include <time.h>
 
 void worker_delivered(void *of, const char *error)
 {
@@ -28,32 +26,6 @@ void worker_delivered(void *of, const char *error)
     worker_wait(w, loop_now(w->loop) + 1000000);
 }
 
-static void header(rd_kafka_headers_t *h, const char *name, const char *value)
-{
-    rd_kafka_header_add(h, name, -1, value, -1);
-}
-
-static rd_kafka_headers_t *event_headers(struct job *job)
-{
-    struct worker *w = job->w;
-    rd_kafka_headers_t *h = rd_kafka_headers_new(8);
-    char text[120], when[INSTANT_SIZE];
-
-    instant_write(time(NULL), when);
-    header(h, "ce_specversion", "1.0");
-    snprintf(text, sizeof text, "%s/%s", w->stage->name, w->stage->subject(job->of));
-    header(h, "ce_id", text);
-    snprintf(text, sizeof text, "/shelfwire/%s", w->stage->name);
-    header(h, "ce_source", text);
-    snprintf(text, sizeof text, "shelfwire.%s", w->stage->produces);
-    header(h, "ce_type", text);
-    header(h, "ce_time", when);
-    header(h, "content-type", "application/json");
-    snprintf(text, sizeof text, "00-%s-%016llx-01", job->trace_id, (unsigned long long)trace_random());
-    header(h, "traceparent", text);
-    return h;
-}
-
 /* The names and the binary numbers that Spring Kafka's readers of dead letters expect. */
 static rd_kafka_headers_t *dead_letter_headers(struct job *job)
 {
@@ -63,17 +35,17 @@ static rd_kafka_headers_t *dead_letter_headers(struct job *job)
     uint64_t offset = htobe64((uint64_t)job->offset), timestamp = htobe64((uint64_t)job->timestamp_ms);
     char text[80], why[320];
 
-    header(h, "kafka_dlt-original-topic", w->topic);
+    event_header(h, "kafka_dlt-original-topic", w->topic);
     rd_kafka_header_add(h, "kafka_dlt-original-partition", -1, &partition, sizeof partition);
     rd_kafka_header_add(h, "kafka_dlt-original-offset", -1, &offset, sizeof offset);
     rd_kafka_header_add(h, "kafka_dlt-original-timestamp", -1, &timestamp, sizeof timestamp);
-    header(h, "kafka_dlt-original-timestamp-type", "CREATE_TIME");
-    header(h, "kafka_dlt-original-consumer-group", w->group);
-    header(h, "kafka_dlt-exception-fqcn", job->answer.code);
+    event_header(h, "kafka_dlt-original-timestamp-type", "CreateTime");
+    event_header(h, "kafka_dlt-original-consumer-group", w->group);
+    event_header(h, "kafka_dlt-exception-fqcn", job->answer.code);
     snprintf(why, sizeof why, "%s: %s", job->answer.code, job->answer.reason);
-    header(h, "kafka_dlt-exception-message", why);
+    event_header(h, "kafka_dlt-exception-message", why);
     snprintf(text, sizeof text, "00-%s-0000000000000001-01", job->trace_id);
-    header(h, "traceparent", text);
+    event_header(h, "traceparent", text);
     return h;
 }
 
@@ -97,7 +69,7 @@ void worker_send(struct worker *w)
             w->stage->onward(job->of, &w->key, &w->value);
             m = (struct kafka_message){.topic = w->topic_on, .key = text_str(&w->key), .key_len = w->key.len,
                                        .value = text_str(&w->value), .len = w->value.len};
-            m.headers = event_headers(job);
+            m.headers = event_headers(w->stage->name, w->stage->subject(job->of), w->stage->produces, job->trace_id);
         }
         if (!kafka_produce(w->producer, &m, job)) {
             rd_kafka_headers_destroy(m.headers);

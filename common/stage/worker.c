@@ -268,7 +268,7 @@ static struct db_statement record_statements[] = {
 static void name_owner(struct worker *w)
 {
     const char *instance = kafka_instance();
-    uint32_t random = (uint32_t)trace_random();
+    uint32_t random = (uint32_t)event_random();
     char host[80] = "?";
 
     gethostname(host, sizeof host - 1);

@@ -21,6 +21,7 @@
 #define SHELFWIRE_STAGE_WORKER_H
 
 #include "common/access.h"
+#include "common/event.h"
 #include "common/kafka.h"
 #include "common/metrics.h"
 #include "common/stage.h"
@@ -102,7 +103,7 @@ struct job {
     int call_count;
     struct answer answer;
     char work[72]; /* the intent's id, as the look-up said */
-    char trace_id[33];
+    char trace_id[EVENT_TRACE_SIZE];
     size_t key_len, value_len, bytes;
     const char *key, *value;
     bool key_null, value_null; /* Kafka tells nothing from an empty one */
@@ -178,7 +179,6 @@ void worker_release(void *of, uint32_t events);
 void part_forget(struct worker *w, struct part *gone);
 void part_give_up_unsent(struct part *p);
 void worker_trust(struct worker *w);
-uint64_t trace_random(void);
 
 /* ---- look.c ---- */
 
