@@ -56,7 +56,7 @@ void db_send(struct db *d, db_done *done, void *of);
 /* ---- array parameters: the columns of a batch, as text[] literals ---- */
 
 struct db_columns {
-    struct text at[24];
+    struct text at[32];
     int count;
     int next; /* the column the next value goes to */
     int rows;

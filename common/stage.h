@@ -6,6 +6,7 @@
  *
  * The way of a message, in the order it happens:
  *   decode    bytes → the stage's job. A fault sets the message aside (`<topic>.dlq`).
+ *   told      a message that brings the answer itself goes straight to `record`, also while the vendor is down.
  *   look      one SQL statement for a batch: is it true already? For a call that changes something the same statement
  *             takes the intent, and it is committed before the call.
  *   looked    what the row says: call, pass on, drop, or an answer without a call.
@@ -14,7 +15,8 @@
  *   onward    the next topic's message, acknowledged by every in-sync replica before the offset may be forgotten.
  * Messages with one key pass through this one after the other, in Kafka's order; different keys overtake freely.
  *
- * Callbacks run on the loop's thread and must not block. A job is a zeroed struct of job_size bytes, filled by decode.
+ * Callbacks run on the loop's thread and must not block. A job is a zeroed struct of job_size bytes, filled by decode; what it
+ * holds besides is given back by `release`.
  */
 #ifndef SHELFWIRE_STAGE_H
 #define SHELFWIRE_STAGE_H
@@ -44,6 +46,11 @@ struct vendor {
 
 /* ---- the stage ---- */
 
+enum {
+    STAGE_BATCH = 64, /* more adds latency, and saves little where each row follows a call */
+    STAGE_LOOK_MAX = 64, /* rows a look-up */
+};
+
 enum stage_call {
     CALL_READS,   /* changes nothing: no intent, repeated at will */
     CALL_ASKABLE, /* changes something; after an unknown outcome the vendor can be asked, or refuses a second one */
@@ -60,6 +67,7 @@ enum look_end {
     LOOK_ON,     /* it is true already: pass the work on */
     LOOK_DROP,   /* nothing to do, nothing to pass on: `ret` says why (code), for the metrics and the log */
     LOOK_ANSWER, /* `ret` is the answer, without a call: recorded, and passed on when it is DONE */
+    LOOK_RECORD, /* the same, and no history of it: what is recorded says it all */
 };
 
 /* A row of the look-up's result; columns are counted from 0 in the order of look_sql's SELECT. */
@@ -83,12 +91,15 @@ struct stage {
     size_t job_size;
     const char *concurrency; /* CONCURRENCY's default */
     const int64_t *timeout_ms;
+    int batch; /* rows a statement takes at most; 0: STAGE_BATCH */
 
     struct fault (*settled)(void); /* after the settings are read: what they must agree on; may be NULL */
     /* --check: asks the vendor (http_wait) whether the settings are right, prints a line for each thing. */
     struct fault (*check)(struct http *http);
 
     struct fault (*decode)(const char *value, size_t len, void *job);
+    void (*release)(void *job); /* also after a fault of decode; NULL: there is nothing to give back */
+    bool (*told)(const void *job, struct answer *ret); /* true: `ret` is the answer, as with LOOK_RECORD; NULL: never */
     const char *(*key)(const void *job);     /* what Kafka's key must be */
     const char *(*subject)(const void *job); /* what a person looks for: in `attempts` */
 

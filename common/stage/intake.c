@@ -85,7 +85,7 @@ static void take_in(struct worker *w, struct part *p, rd_kafka_message_t *m)
     }
     HASH_ADD_KEYPTR(hh, w->lanes, job->key, (unsigned)job->key_len, job);
     job->key_hash = (uint32_t)job->hh.hashv;
-    job_move(job, J_LOOK, false);
+    job_begin(job);
 }
 
 void worker_fetch(struct worker *w)

@@ -46,6 +46,24 @@ void job_move(struct job *job, enum job_state to, bool first)
     ++*count;
 }
 
+void job_begin(struct job *job)
+{
+    const struct stage *s = job->w->stage;
+    struct answer a;
+
+    if (s->told && s->told(job->of, &a))
+        job_set_answer(job, &a);
+    else
+        job_move(job, J_LOOK, false);
+}
+
+void job_free(struct job *job)
+{
+    if (job->w->stage->release)
+        job->w->stage->release(job->of);
+    free(job);
+}
+
 /* ---- partitions ---- */
 
 struct part *worker_part(struct worker *w, int32_t id)
@@ -86,7 +104,7 @@ static void leave_lane(struct job *job)
     TAILQ_CONCAT(&next->waiting, &job->waiting, lane_link);
     HASH_ADD_KEYPTR(hh, w->lanes, next->key, (unsigned)next->key_len, next);
     next->key_hash = (uint32_t)next->hh.hashv;
-    job_move(next, J_LOOK, false);
+    job_begin(next);
 }
 
 static void discard(struct job *job)
@@ -111,7 +129,7 @@ static void discard(struct job *job)
     }
     w->hand_n--;
     w->hand_bytes -= job->bytes;
-    free(job);
+    job_free(job);
 }
 
 void worker_store_offsets(struct worker *w)

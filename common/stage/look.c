@@ -48,6 +48,7 @@ static void looked(struct job *job, const struct look_row *row, enum prior prior
         job->call_count = 1;
         job_set_answer(job, &a);
         break;
+    case LOOK_RECORD: job_set_answer(job, &a); break;
     }
 }
 
@@ -162,7 +163,7 @@ static void on_looked(void *of, const struct db_outcome *out)
     }
     if (w->looking_n) {
         const PGresult *res = out->results[at];
-        struct job *by_ord[BATCH_MAX];
+        struct job *by_ord[STAGE_LOOK_MAX];
         int n = 0;
         for (struct job *job = TAILQ_FIRST(&w->looking); job; job = TAILQ_NEXT(job, link))
             by_ord[n++] = job;
@@ -181,7 +182,7 @@ static void on_looked(void *of, const struct db_outcome *out)
             }
             look_row_done(job, res, r);
         }
-        if (w->look_batch_max < BATCH_MAX)
+        if (w->look_batch_max < STAGE_LOOK_MAX)
             w->look_batch_max *= 2;
         unlook(w); /* rows that did not come: none, unless the statement is wrong */
     }

@@ -86,8 +86,8 @@ static void on_recorded(void *of, const struct db_outcome *out)
         w->freed_n -= w->freed_sent;
         for (struct job *job; (job = TAILQ_FIRST(&w->recording));)
             recorded(job);
-        if (w->record_batch_max < BATCH_MAX)
-            w->record_batch_max *= 2;
+        if (w->record_batch_max < w->record_batch_most)
+            w->record_batch_max = 2 * w->record_batch_max < w->record_batch_most ? 2 * w->record_batch_max : w->record_batch_most;
     } else {
         bool alone = w->recording_n == 1 && !w->freed_sent;
         bool its_data = out->end == DB_REFUSED && (!strncmp(out->sqlstate, "22", 2) || !strncmp(out->sqlstate, "23", 2));

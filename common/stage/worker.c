@@ -299,7 +299,10 @@ static struct fault begin(struct worker *w, const struct stage *s, bool check)
     w->topic_on = s->produces ? kafka_topic(s->produces) : NULL;
     w->group = kafka_topic(s->name);
     w->hand_max = stage_settings.concurrency * HAND_PER_SLOT > 300 ? (int)stage_settings.concurrency * HAND_PER_SLOT : 300;
-    w->look_batch_max = w->record_batch_max = BATCH_MAX;
+    w->look_batch_max = STAGE_LOOK_MAX;
+    w->record_batch_max = w->record_batch_most = s->batch ? s->batch : STAGE_BATCH;
+    if (w->hand_max < 3 * w->record_batch_most)
+        w->hand_max = 3 * w->record_batch_most;
     w->session_us = (int64_t)kafka_session_ms() * 1000;
     w->lease_account = -1;
     w->linger = (struct loop_timer){.call = on_linger, .of = w};
@@ -434,7 +437,7 @@ static void end(struct worker *w)
         for (struct job *job; (job = TAILQ_FIRST(lists[i]));) {
             TAILQ_REMOVE(lists[i], job, link);
             loop_timer_stop(w->loop, &job->timer);
-            free(job);
+            job_free(job);
         }
     http_request_free(&w->request);
     db_columns_free(&w->columns);

@@ -32,10 +32,9 @@
 #include <uthash.h>
 
 enum {
-    BATCH_MAX = 64,             /* rows a statement; more adds latency and saves nothing */
     HAND_PER_SLOT = 12,         /* messages in hand for each call in flight: different keys are what fills the slots */
     AHEAD = 50,                 /* jobs looked up ahead of a free slot, so that a slot never waits for a commit */
-    MESSAGE_MAX = 64 * 1024,    /* a longer one is none of ours */
+    MESSAGE_MAX = 512 * 1024,   /* a longer one is none of ours */
     HAND_BYTES_MAX = 8 << 20,
     PARKED_MAX = 10000,         /* messages waiting for their next try do not take the room of others */
     START_SLACK_US = 5000000,   /* an intent not called upon within this is taken anew */
@@ -134,7 +133,7 @@ struct worker {
     struct job_list look, looking, ready, calling, record, recording, send, sending, parked;
     int look_n, looking_n, ready_n, calling_n, record_n, recording_n, send_n, sending_n, parked_n, hand_n;
     size_t hand_bytes;
-    int hand_max, look_batch_max, record_batch_max;
+    int hand_max, look_batch_max, record_batch_max, record_batch_most;
 
     struct loop_timer linger, drain, release, pulse, prove;
     bool draining, suspect;
@@ -159,6 +158,8 @@ struct worker {
 /* ---- job.c ---- */
 
 void job_move(struct job *job, enum job_state to, bool first);
+void job_begin(struct job *job); /* it is the first of its key now */
+void job_free(struct job *job);
 void job_subject(const struct job *job, char ret[120]);
 const char *job_work_id(const struct job *job);
 void job_free_intent(struct job *job);
