@@ -44,26 +44,56 @@ const struct call *call_named(const struct vendor *v, struct slice name)
     }
 }
 
-static bool path_fits(struct slice path, const char *pattern, struct slice *ret_arg)
+static bool segment_fits(struct slice segment, struct slice choice)
 {
-    size_t len = strlen(pattern);
-    bool open = len > 2 && !memcmp(pattern + len - 2, "{}", 2);
+    const char *at = choice.at, *end = choice.at + choice.len;
 
-    *ret_arg = (struct slice){ NULL, 0 };
-    if (!open)
-        return slice_is(path, pattern);
-    len -= 2;
-    if (path.len < len || memcmp(path.at, pattern, len) != 0)
-        return false;
-    *ret_arg = (struct slice){ path.at + len, path.len - len };
-    return !ret_arg->len || !memchr(ret_arg->at, '/', ret_arg->len);
+    if (!choice.len)
+        return true;
+    while (at < end) {
+        const char *bar = memchr(at, '|', (size_t)(end - at));
+
+        if (!bar)
+            bar = end;
+        if (slice_same_nocase(segment, (struct slice){ at, (size_t)(bar - at) }))
+            return true;
+        at = bar + 1;
+    }
+    return false;
+}
+
+static bool path_fits(struct slice path, const char *pattern, struct request *req)
+{
+    size_t count = 0;
+
+    req->arg = (struct slice){ NULL, 0 };
+    while (*pattern) {
+        const char *close = *pattern == '{' ? strchr(pattern, '}') : NULL, *slash;
+        size_t len = 1;
+
+        if (close) {
+            slash = path.len ? memchr(path.at, '/', path.len) : NULL;
+            len = slash ? (size_t)(slash - path.at) : path.len;
+            req->arg = (struct slice){ path.at, len };
+            if (!segment_fits(req->arg, (struct slice){ pattern + 1, (size_t)(close - pattern - 1) }))
+                return false;
+            if (count < ARGS_MAX)
+                req->args[count++] = req->arg;
+            pattern = close;
+        } else if (!path.len || *path.at != *pattern) {
+            return false;
+        }
+        path = (struct slice){ path.at + len, path.len - len };
+        pattern++;
+    }
+    return !path.len;
 }
 
 static bool find_call(struct exchange *x, const struct call *calls, struct slice path)
 {
     const struct call *c = calls;
 
-    while (c->path && (c->method != x->req.method || !path_fits(path, c->path, &x->req.arg)))
+    while (c->path && (c->method != x->req.method || !path_fits(path, c->path, &x->req)))
         c++;
     x->call = c;
     return c->path;
@@ -124,12 +154,19 @@ void exchange_key_query(struct exchange *x, const char *name)
 
 /* ---- one exchange ---- */
 
+static void pieces_release(struct exchange *x)
+{
+    if (x->answer.pieces.next)
+        x->answer.pieces.release(x->answer.pieces.state);
+    x->answer.pieces = (struct pieces){ 0 };
+}
+
 static struct call_counts *counts_of(const struct exchange *x)
 {
     return &x->vendor->state->counts[x->call - x->vendor->calls];
 }
 
-static void serve(struct exchange *x)
+void exchange_serve(struct exchange *x)
 {
     x->served = true;
     if (!x->call || !x->call->serve) {
@@ -151,6 +188,7 @@ void exchange_start(struct exchange *x)
     x->answer.headers.len = x->answer.body.len = 0;
     x->key_count = x->key_len = 0;
     x->shape = NULL;
+    x->shape_status = 0;
     x->served = x->late = false;
     x->genuine = true;
     x->effect = 0;
@@ -163,7 +201,7 @@ void exchange_start(struct exchange *x)
         x->credential = slice_hash(x->req.token.len ? x->req.token : x->req.authorization);
     route(x);
     if (!x->vendor) {
-        serve(x);
+        exchange_serve(x);
         return;
     }
     state = x->vendor->state;
@@ -187,14 +225,14 @@ void exchange_start(struct exchange *x)
     if (fault)
         fault_apply(fault, x);
     if (!x->served && !x->held_by)
-        serve(x);
+        exchange_serve(x);
 }
 
 void exchange_resume(struct exchange *x)
 {
     x->held_by = 0;
     if (!x->served)
-        serve(x);
+        exchange_serve(x);
 }
 
 static void log_call(const struct exchange *x, enum outcome outcome, int64_t took_ns)
@@ -223,6 +261,7 @@ void exchange_done(struct exchange *x, enum outcome outcome)
 {
     struct call_counts *counts;
 
+    pieces_release(x);
     if (!x->vendor)
         return;
     counts = counts_of(x);
@@ -243,6 +282,7 @@ void exchange_done(struct exchange *x, enum outcome outcome)
 
 void exchange_release(struct exchange *x)
 {
+    pieces_release(x);
     text_release(&x->answer.headers);
     text_release(&x->answer.body);
 }
@@ -251,10 +291,17 @@ void exchange_release(struct exchange *x)
 
 struct text *answer(struct exchange *x, int status, const char *content_type)
 {
+    pieces_release(x);
     x->answer.status = status;
     x->answer.content_type = content_type;
     x->answer.headers.len = x->answer.body.len = 0;
     return &x->answer.body;
+}
+
+void answer_pieces(struct exchange *x, int status, const char *content_type, struct pieces pieces)
+{
+    answer(x, status, content_type);
+    x->answer.pieces = pieces;
 }
 
 void answer_json_error(struct exchange *x, int status, const char *format, ...)

@@ -6,7 +6,8 @@
  * counting and the log of calls are done here, once for all.
  *
  * Order      start (route, count, pick a fault, do the effect) - wait - resume (only after a stall) - done.
- * Ownership  a request borrows from the connection's buffer until done. An answer's texts are reused.
+ * Ownership  a request borrows from the connection's buffer until done. An answer's texts are reused; what makes its
+ *            pieces is released when it is done, or when another answer takes its place.
  * Threads    one.
  */
 #ifndef SANDBOX_EXCHANGE_H
@@ -18,14 +19,26 @@
 #include <json-c/json.h>
 
 #define WAIT_FOREVER INT64_MAX
-#define CALLS_MAX 16
+#define CALLS_MAX 32
+#define ARGS_MAX 4
 #define KEYS_MAX 96
 
 struct request {
     enum http_method method;
     struct slice target, path, query, body;
     struct slice authorization, token, accept, content_type;
-    struct slice arg;                /* what stood for {} in the call's path, percent-encoded as it came */
+    struct slice args[ARGS_MAX];     /* what stood for each {} in the call's path, percent-encoded as it came */
+    struct slice arg;                /* the last of them */
+};
+
+/* A body that is made while it is sent, because it is too long to be in memory as a whole. */
+enum piece { PIECE_MORE, PIECE_LAST, PIECE_BROKEN };
+struct pieces {
+    enum piece (*next)(void *state, struct text *out);      /* appends some 64 kB; NULL: there are no pieces */
+    size_t (*length)(void *state);   /* of all pieces together; it may take its time */
+    void (*release)(void *state);
+    void *state;
+    bool announced;                  /* by a Content-Length; otherwise chunked */
 };
 
 struct answer {
@@ -33,6 +46,7 @@ struct answer {
     const char *reason;              /* NULL: the usual one */
     const char *content_type;
     struct text headers, body;       /* headers are whole lines */
+    struct pieces pieces;
     char own_reason[64], own_type[96];       /* for what a fault says, which may go before the answer does */
 };
 
@@ -51,6 +65,7 @@ struct exchange {
     uint32_t credential;             /* a hash of the token or key that came along */
     const char *shape;               /* a shape fault the vendor's function should follow */
     struct slice shape_value;
+    int shape_status;                /* 0: the shape's usual one */
     bool served, genuine;            /* the effect is done; the answer is the vendor's own */
     bool late;                       /* do the effect even if the client has left */
     int64_t effect;                  /* 1 + position of what was made; 0 for none */
@@ -63,7 +78,7 @@ struct exchange {
 
 struct call {
     enum http_method method;
-    const char *path;                /* behind the vendor's prefix; {} at the end stands for one segment */
+    const char *path;                /* behind the vendor's prefix; {} stands for one segment, {a|b} for a or b, in any case */
     const char *name;
     void (*keys)(struct exchange *x);
     void (*serve)(struct exchange *x);
@@ -105,6 +120,7 @@ extern const struct vendor *const vendors[];    /* ends with NULL; sandbox.c */
 extern const struct call admin_calls[];         /* admin.c */
 
 void exchange_start(struct exchange *x);
+void exchange_serve(struct exchange *x);         /* the vendor's own answer, and the effect */
 void exchange_resume(struct exchange *x);
 void exchange_done(struct exchange *x, enum outcome outcome);
 void exchange_release(struct exchange *x);
@@ -114,6 +130,8 @@ void exchange_key_query(struct exchange *x, const char *name);
 
 /* The answer's status, type and an empty body to write to. */
 struct text *answer(struct exchange *x, int status, const char *content_type);
+/* The same, but the body comes in pieces, which the answer owns from now on. */
+void answer_pieces(struct exchange *x, int status, const char *content_type, struct pieces pieces);
 void answer_json_error(struct exchange *x, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void answer_plain(struct exchange *x, int status, const char *sentence);
 

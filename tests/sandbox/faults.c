@@ -201,12 +201,11 @@ void fault_apply(const struct fault *f, struct exchange *x)
     if (f->shape) {
         x->shape = f->shape;
         x->shape_value = slice_of(f->value);
+        x->shape_status = f->status;
         return;                      /* an ordinary answer, in another shape */
     }
-    if (f->effect == EFFECT_BEFORE) {
-        x->call->serve(x);
-        x->served = true;
-    }
+    if (f->effect == EFFECT_BEFORE)
+        exchange_serve(x);
     f->kind->apply(f, x);
     if (x->held_by)
         return;
@@ -333,7 +332,7 @@ static bool set_kind(struct fault *f, struct text *ret_why)
     }
     f->effect = f->kind ? f->kind->effect : EFFECT_BEFORE;
     f->status = (int)member_int(f->of, "status", f->kind ? f->kind->status : 0);
-    if (f->kind && f->kind->status && (f->status < 200 || f->status > 599)) {
+    if ((f->kind ? f->kind->status : f->status) && (f->status < 200 || f->status > 599)) {
         text_fmt(ret_why, "%d is no status", f->status);
         return false;
     }

@@ -17,7 +17,9 @@
 #define BODY_MAX ((size_t)1 << 29)
 #define KEEP_MAX ((size_t)1 << 18)       /* a buffer that grew beyond this is given back */
 #define QUANTUM_NS (NS_PER_MS / 4)
+#define TURN_MAX ((size_t)1 << 20)       /* of a long answer, before the other connections have theirs */
 #define DOORS_MAX 8
+#define CHUNK_DIGITS 8
 #define NOT_WAITING SIZE_MAX
 
 enum source { SOURCE_DOOR, SOURCE_SIGNAL, SOURCE_CONN };
@@ -40,6 +42,9 @@ struct conn {
     struct exchange x;
     struct text head;
     size_t sent, send_len;
+    enum piece piece;                    /* the one in the body; PIECE_LAST also when all of it is in memory */
+    bool chunked;
+    size_t room;                         /* payload that may still come in pieces */
     int64_t due_ns;
     size_t heap_at;
 };
@@ -90,14 +95,19 @@ static void heap_down(size_t at, struct conn *c)
     heap_set(at, c);
 }
 
-static void wait_until(struct conn *c, int64_t due_ns)
+static void wait_exactly(struct conn *c, int64_t due_ns)
 {
-    c->due_ns = (due_ns + QUANTUM_NS - 1) / QUANTUM_NS * QUANTUM_NS;
+    c->due_ns = due_ns;
     if (heap.count == heap.cap) {
         heap.cap = heap.cap ? heap.cap * 2 : 1024;
         heap.at = memory(heap.at, heap.cap * sizeof(struct conn *));
     }
     heap_up(heap.count++, c);
+}
+
+static void wait_until(struct conn *c, int64_t due_ns)
+{
+    wait_exactly(c, (due_ns + QUANTUM_NS - 1) / QUANTUM_NS * QUANTUM_NS);
 }
 
 static void wait_no_more(struct conn *c)
@@ -312,11 +322,11 @@ static void request_forget(struct conn *c)
     text_shrink(&c->x.answer.body);
 }
 
-static void conn_flush(struct conn *c)
+/* Sends what is at hand; false when the rest must wait, or the client has left. */
+static bool conn_send(struct conn *c)
 {
     const struct text *body = &c->x.answer.body;
 
-    c->writing = true;
     while (c->sent < c->send_len) {
         size_t in_head = c->sent < c->head.len ? c->head.len - c->sent : 0;
         size_t in_body = c->sent < c->head.len ? 0 : c->sent - c->head.len;
@@ -331,12 +341,75 @@ static void conn_flush(struct conn *c)
         if (sent < 0 && errno == EINTR)
             continue;
         if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-            return;
+            return false;
         if (sent < 0) {
             conn_close(c, OUTCOME_LEFT, false);
-            return;
+            return false;
         }
         c->sent += (size_t)sent;
+    }
+    return true;
+}
+
+static void chunk_close(struct text *body, size_t len)
+{
+    static const char hex[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < CHUNK_DIGITS; i++)
+        body->at[i] = hex[len >> (4 * (CHUNK_DIGITS - 1 - i)) & 15];
+    text_str(body, "\r\n");
+}
+
+/* Makes the next piece. A truncated answer ends in mid-piece; one that does not come to what it announced is broken. */
+static void conn_refill(struct conn *c)
+{
+    struct pieces *p = &c->x.answer.pieces;
+    struct text *body = &c->x.answer.body;
+    bool truncated = c->x.ending == END_TRUNCATE;
+    size_t before, len;
+
+    c->head.len = body->len = c->sent = 0;
+    if (c->chunked)
+        text_str(body, "00000000\r\n");
+    before = body->len;
+    c->piece = p->next(p->state, body);
+    len = body->len - before;
+    if (len > c->room || (c->piece == PIECE_LAST && !c->chunked && len < c->room))
+        c->piece = truncated ? PIECE_LAST : PIECE_BROKEN;
+    if (c->piece == PIECE_BROKEN)
+        len = 0;
+    else if (len > c->room)
+        len = c->room;
+    body->len = before + len;
+    c->room -= len;
+    if (c->chunked && len)
+        chunk_close(body, len);
+    else if (c->chunked)
+        body->len = 0;
+    if (c->chunked && c->piece == PIECE_LAST && !truncated)
+        text_str(body, "0\r\n\r\n");
+    c->send_len = body->len;
+}
+
+static void conn_flush(struct conn *c)
+{
+    size_t turn = 0;
+
+    c->writing = true;
+    wait_no_more(c);
+    while (conn_send(c) && c->piece == PIECE_MORE && turn < TURN_MAX) {
+        conn_refill(c);
+        turn += c->send_len;
+    }
+    if (c->fd < 0 || c->sent < c->send_len)
+        return;
+    if (c->piece == PIECE_MORE) {
+        wait_exactly(c, clock_ns());
+        return;
+    }
+    if (c->piece == PIECE_BROKEN) {
+        conn_close(c, OUTCOME_DROPPED, false);
+        return;
     }
     if (c->x.ending == END_TRUNCATE) {
         conn_close(c, OUTCOME_DROPPED, false);
@@ -361,15 +434,34 @@ static void head_number(struct text *head, size_t n)
     text_add(head, digits + at, sizeof digits - at);
 }
 
+/* How long the body is; a chunked one may be of any length, and is measured only to be cut in the middle. */
+static size_t conn_measure(struct conn *c)
+{
+    struct answer *a = &c->x.answer;
+    struct pieces *p = &a->pieces;
+    bool truncated = c->x.ending == END_TRUNCATE;
+    size_t len;
+
+    c->piece = p->next ? PIECE_MORE : PIECE_LAST;
+    c->chunked = p->next && !p->announced && (c->parser.http_major > 1 || c->parser.http_minor);
+    if (!p->next)
+        return a->status == 204 ? 0 : a->body.len;
+    len = c->chunked && !truncated ? SIZE_MAX : p->length(p->state);
+    c->room = truncated ? len / 2 : len;
+    return len;
+}
+
 static void conn_answer(struct conn *c)
 {
     struct answer *a = &c->x.answer;
     struct text *head = &c->head;
+    size_t len;
 
     if (c->x.ending == END_CLOSE || c->x.ending == END_RESET) {
         conn_close(c, OUTCOME_DROPPED, c->x.ending == END_RESET);
         return;
     }
+    len = conn_measure(c);
     head->len = 0;
     text_str(head, "HTTP/1.1 ");
     head_number(head, (size_t)a->status);
@@ -377,8 +469,9 @@ static void conn_answer(struct conn *c)
     text_str(head, a->reason ? a->reason : usual_reason(a->status));
     text_str(head, "\r\nContent-Type: ");
     text_str(head, a->content_type);
-    text_str(head, "\r\nContent-Length: ");
-    head_number(head, a->status == 204 ? 0 : a->body.len);
+    text_str(head, c->chunked ? "\r\nTransfer-Encoding: chunked" : "\r\nContent-Length: ");
+    if (!c->chunked)
+        head_number(head, len);
     text_str(head, "\r\n");
     text_add(head, a->headers.at, a->headers.len);
     text_str(head, c->keep_alive ? "\r\n" : "Connection: close\r\n\r\n");
@@ -407,6 +500,10 @@ static void conn_begin(struct conn *c)
 
 static void conn_due(struct conn *c)
 {
+    if (c->writing) {
+        conn_flush(c);
+        return;
+    }
     if (c->x.held_by)
         exchange_resume(&c->x);
     if (c->fd < 0)

@@ -5,6 +5,8 @@
  *            closed (connection refused) while the vendor is down.
  * Time       an answer is sent when its wait is over, rounded up to a quarter of a millisecond so that one wake
  *            serves many.
+ * Pieces     a body that comes in pieces is made as fast as its client reads, a turn at a time, so that a long answer
+ *            costs neither memory nor the others' time.
  * Leaving    a client that closes while it waits is dropped; a request that is to take effect late stays.
  * Failure    what concerns one connection closes that connection. Opening says why on stderr.
  */
