@@ -10,9 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-extern const struct vendor libcal, alma, passagepoint;
+extern const struct vendor libcal, alma, passagepoint, oneclick;
 
-const struct vendor *const vendors[] = { &libcal, &alma, &passagepoint, NULL };
+const struct vendor *const vendors[] = { &libcal, &alma, &passagepoint, &oneclick, NULL };
 
 static const char usage[] =
     "usage: sandbox [--port N] [--port-file FILE] [--bind ADDRESS]\n"

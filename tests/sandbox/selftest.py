@@ -865,6 +865,489 @@ def test_odd_input(s):
     same(g.visitor("z" * 200, lastName="\u00e9" * 100).status, 200, "long names")
 
 
+class Shelf:
+    """A client of OneClick's catalog."""
+
+    def __init__(self, s, token="sandbox-oneclick-token", library=1931):
+        self.s, self.head, self.base = s, {"Authorization": "Basic " + token}, "/v1/libraries/%s" % library
+
+    def get(self, path, **more):
+        return self.s.get(self.base + path, self.head, **more)
+
+    def all(self):
+        return self.get("/media/all", timeout=60).json()
+
+    def isbns(self):
+        return [t["isbn"] for t in self.all()]
+
+    def delta(self, begin, end):
+        d = self.get("/media/delta?begin=%s&end=%s" % (begin, end)).json()[0]
+        return sorted(t["isbn"] for t in d["addedTitles"]), sorted(t["isbn"] for t in d["removedTitles"])
+
+    def holdings(self, begin, end):
+        d = self.get("/book-holdings/delta?begin=%s&end=%s" % (begin, end)).json()
+        return sorted(t["isbn"] for t in d["addedBooks"]), sorted(t["isbn"] for t in d["removedBooks"])
+
+
+def check_digit(isbn):
+    return isbn.isdigit() and len(isbn) == 13 and sum(int(c) * (3 if i % 2 else 1) for i, c in enumerate(isbn)) % 10 == 0
+
+
+def listed(s, query=""):
+    return [json.loads(line) for line in s.call("GET", "/admin/oneclick/titles" + query, timeout=60).body.splitlines()]
+
+
+def edition(isbn, media="eBook", **change):
+    of = {"seriesPosition": 0, "publicationDate": "2009-08-25T00:00:00Z", "isbn": isbn, "mediaType": media, "title": "Tricks",
+          "authors": "Hopkins, Ellen", "titleId": 14888, "images": [{"name": "small", "url": "http://x/\u00fc.jpg"}]}
+    of.update(change)
+    return of
+
+
+A, B, C, D = "9781615730186", "9781934180723", "9781400024018", "9781441260468"      # valid check digits, all of them
+
+
+def test_pieces(s):
+    s.admin("POST", "/oneclick/generate", {"count": 3000})
+    o = Shelf(s)
+    c = s.connect()
+    a = o.get("/media/all", on=c)
+    check(a.headers["Transfer-Encoding"] == "chunked" and len(a.json()) == 3000, "a long answer in chunks", a.headers)
+    local = c.sock.getsockname()
+    same((o.get("/media/all", on=c).body == a.body, c.sock.getsockname()), (True, local), "again, on the same connection")
+    s.set(oneclick={"content_length": True})
+    b = o.get("/media/all", on=c)
+    check(b.headers["Transfer-Encoding"] is None and int(b.headers["Content-Length"]) == len(b.body) and b.body == a.body,
+          "the same with its length announced", b.headers)
+    for path in ("/media/eAudio/availability", "/media/delta", "/book-holdings/delta/available-dates"):
+        same(o.get(path).status, 200, "announced: " + path)
+    s.set(oneclick={"content_length": False})
+    raw = socket.create_connection(("127.0.0.1", s.port))
+    raw.sendall(b"GET /v1/libraries/1931/media/all HTTP/1.0\r\nAuthorization: Basic sandbox-oneclick-token\r\n\r\n")
+    seen = b""
+    while True:
+        more = raw.recv(65536)
+        if not more:
+            break
+        seen += more
+    head, _, body = seen.partition(b"\r\n\r\n")
+    check(b"chunked" not in head and body == a.body, "HTTP/1.0 knows no chunks", head)
+    for announced in (False, True):
+        s.set(oneclick={"content_length": announced})
+        how = "announced" if announced else "chunked"
+        s.fault(vendor="oneclick", call="all", kind="truncate", count=1)
+        c = s.connect()
+        c.request("GET", o.base + "/media/all", None, o.head)
+        res = c.getresponse()
+        try:
+            res.read()
+            check(False, "truncated, " + how)
+        except http.client.IncompleteRead as e:
+            check(e.partial == a.body[:len(a.body) // 2], "truncated, %s: the front half" % how, len(e.partial))
+        for kind, ending in [("drop_before", "closed"), ("drop_after", "closed"), ("reset_after", "reset"),
+                             ("refuse", "reset")]:
+            s.fault(vendor="oneclick", call="all", kind=kind, count=1)
+            same(ends(lambda: o.get("/media/all")), ending, "%s, %s" % (kind, how))
+        for effect in (False, True):
+            s.fault(vendor="oneclick", call="all", kind="status", status=503, body="x", count=1, effect=effect)
+            b = o.get("/media/all")
+            same((b.status, b.body), (503, b"x"), "a status instead, %s" % how)
+        s.fault(vendor="oneclick", call="all", kind="delay", ms=150, count=1)
+        began = time.monotonic()
+        same((o.get("/media/all").body == a.body, time.monotonic() - began >= 0.15), (True, True), "late but whole, %s" % how)
+        s.fault(vendor="oneclick", call="all", kind="stall", ms=100, count=1)
+        same(o.get("/media/all").body, a.body, "stalled and whole, %s" % how)
+    same(s.counts("oneclick", "all")["in_flight"], 0, "none is in flight any more")
+    s.set(oneclick={"content_length": False})
+    s.admin("POST", "/oneclick/generate", {"count": 100000, "from": 5000})
+    slow = s.connect(timeout=60)
+    slow.request("GET", o.base + "/media/all", None, o.head)
+    res = slow.getresponse()
+    front = res.read(1000)
+    same(s.counts("oneclick", "all")["in_flight"], 1, "a client that does not read leaves its answer in flight")
+    began = time.monotonic()
+    same(o.get("/media/9999999999994").status, 200, "and does not hold up the others")
+    check(time.monotonic() - began < 1, "at all", time.monotonic() - began)
+    rss = s.counts("sandbox")["max_rss_kb"]
+    gone = listed(s, "?from=99000&limit=1")[0]["isbn"]
+    s.admin("DELETE", "/oneclick/titles/" + gone)
+    rows = json.loads(front + res.read())
+    same((len(rows), gone in {t["isbn"] for t in rows}), (103000, True), "what is read is the list as it was asked for")
+    check(s.counts("sandbox")["max_rss_kb"] - rss < 60000, "110 MB were never in memory",
+          s.counts("sandbox")["max_rss_kb"] - rss)
+    slow.request("GET", o.base + "/media/all", None, o.head)
+    res = slow.getresponse()
+    res.read(1000)
+    s.admin("POST", "/reset", {"only": ["data"]})
+    same(ends(res.read), "short", "titles forgotten in the middle: it breaks off")
+    same(o.all(), [], "an empty catalog is an empty list")
+    s.admin("POST", "/oneclick/generate", {"count": 100000})
+    s.set(oneclick={"content_length": True})
+    slow = s.connect(timeout=60)
+    slow.request("GET", o.base + "/media/all", None, o.head)
+    res = slow.getresponse()
+    res.read(1000)
+    s.admin("PATCH", "/oneclick/titles/" + listed(s, "?from=99000&limit=1")[0]["isbn"], {"title": "another length"})
+    same(ends(res.read), "short", "announced, and a record has another length meanwhile: it breaks off")
+    slow = s.connect(timeout=60)
+    slow.request("GET", o.base + "/media/all", None, o.head)
+    slow.getresponse().read(1000)
+    slow.close()
+    eventually("a client that leaves in the middle is counted", lambda: s.counts("oneclick", "all")["left"] == 1)
+
+
+def test_oneclick_records(s):
+    o = Shelf(s)
+    same(s.admin("POST", "/oneclick/generate", {"count": 4000, "seed": 7}), {"titles": 4000}, "generated")
+    body = o.get("/media/all").body
+    rows = json.loads(body)
+    s.reset()
+    s.admin("POST", "/oneclick/generate", {"count": 2500, "seed": 7})
+    s.admin("POST", "/oneclick/generate", {"count": 1500, "from": 2501, "seed": 7})
+    check(o.get("/media/all").body == body, "the same bytes from the same numbers and seed")
+    check(800 < len(body) / 4000 < 1300, "some 1 kB a record", len(body) / 4000)
+    check(all(check_digit(t["isbn"]) and t["isbn"].startswith("978") for t in rows), "valid ISBNs")
+    same((len({t["isbn"] for t in rows}), len({t["titleId"] for t in rows})), (4000, 4000), "all different")
+    of = lambda name: [t.get(name, "absent") for t in rows]
+    texts = lambda name: [t for t in of(name) if isinstance(t, str)]
+    some = lambda what, it: check(sum(bool(x) for x in it) > 3, "some: " + what)
+    same(set(of("mediaType")), {"eBook", "eAudio"}, "both media types")
+    some("no series", (t == "absent" for t in of("seriesName")))
+    some("Default Blank", (t == "Default Blank" for t in of("seriesName")))
+    some("of 2015", (t["seriesTotal"] == 2015 and t["seriesName"] == "Default Blank" for t in rows))
+    some("a real series", (t["seriesPosition"] and t["seriesTotal"] for t in rows))
+    some("narrators on eBooks", (t["mediaType"] == "eBook" and t.get("narrators") for t in rows))
+    for name in ("authors", "narrators"):
+        for joint in ("; ", ";", " ;", ";  "):
+            some("%r in %s" % (joint, name), (joint in t for t in texts(name)))
+        some("one-word " + name, ("jeremy" in t.replace("; ", ";").split(";") for t in texts(name)))
+        some("non-ASCII " + name, (not t.isascii() for t in texts(name)))
+    some("several genres", (";" in t for t in texts("genres")))
+    some("comma lists", ("," in t for t in texts("primaryGenre")))
+    some("three images", (isinstance(t, list) and len(t) == 3 and t[0]["url"].startswith("http://") for t in of("images")))
+    some("no images", (t == [] for t in of("images")))
+    for what in ("\"", "<p>", "&amp;", "\r\n", "\u0420\u043e\u043c", "\u0131\u015f\u0131k", "\U0001f680", "e\u0301",
+                 "\u200d", "\\"):
+        some("%r in a description" % what, (what in t for t in texts("description")))
+    some("long descriptions", (len(t) > 2500 for t in texts("description")))
+    for article in ("The ", "A ", "An ", "L'", "Le ", "Der ", "Die ", "Das ", "El ", "Los ", "La ", "De "):
+        some("titles with " + article, (t.startswith(article) for t in texts("title")))
+    some("Cyrillic titles", (t[0] >= "\u0400" and t[0] < "\u0500" for t in texts("title")))
+    for name in ("description", "publisher", "narrators", "audience", "genres", "primaryGenre", "authors", "language"):
+        for odd in ("absent", "", None):
+            some("%s %r" % (name, odd), (t == odd for t in of(name)))
+    for name in ("isbn", "mediaType", "title", "titleId", "hasDigitalRights", "seriesPosition", "seriesTotal"):
+        check(all(t not in ("absent", "", None) for t in of(name)), "never missing: " + name)
+    some("no date", (t == "absent" for t in of("publicationDate")))
+    check(all(t == "absent" or len(t) == 20 and t.endswith("T00:00:00Z") for t in of("publicationDate")), "the other dates")
+    for t in (rows[0], rows[1999], rows[3999]):
+        same(o.get("/media/" + t["isbn"]).json(), t, "the record by its ISBN")
+    s.admin("POST", "/oneclick/generate", {"count": 10, "from": 1, "seed": 8})
+    again = o.all()
+    same([t["isbn"] for t in again], [t["isbn"] for t in rows], "another seed has the same ISBNs")
+    check(again[:10] != rows[:10] and again[10:] == rows[10:], "and other records")
+    for body in ({"count": -1}, {"count": 5000001}, {"from": 0}, {"from": 1000000000}, {"seed": -1}, {"day": "yesterday"}):
+        same(s.call("POST", "/admin/oneclick/generate", body).status, 400, "refused: %s" % body)
+    began = time.monotonic()
+    s.admin("POST", "/oneclick/generate", {"count": 500000})
+    same(len(s.get("/admin/oneclick/titles?from=499999").body.splitlines()), 1, "half a million")
+    check(time.monotonic() - began < 10, "quickly", time.monotonic() - began)
+
+
+def test_oneclick_titles(s):
+    o = Shelf(s)
+    s.admin("POST", "/oneclick/titles", [edition(A), edition(B, "eAudio", narrators="jeremy", _availability=False)])
+    s.admin("POST", "/oneclick/titles", edition(C, "eMagazine", _raw=["not", {"a": "record"}]))
+    s.admin("POST", "/oneclick/titles",
+            {"day": "2020-01-01", "titles": [{"title": "no ISBN at all"}, edition("97-8", title=None)]})
+    rows = o.all()
+    same(rows, [edition(A), edition(B, "eAudio", narrators="jeremy"), ["not", {"a": "record"}], {"title": "no ISBN at all"},
+                edition("97-8", title=None)], "records as they were posted")
+    same([(t["isbn"], t["mediaType"], t["availability"], t["removed"]) for t in listed(s)],
+         [(A, "eBook", True, False), (B, "eAudio", False, False), (C, None, True, False), (None, None, True, False),
+          ("97-8", "eBook", True, False)], "as a test sees them")
+    same([t["title"] for t in listed(s)], rows, "with the records")
+    same([t["isbn"] for t in listed(s, "?from=1&limit=2")], [B, C], "a page")
+    same(o.get("/media/97-8").json(), edition("97-8", title=None), "an ISBN that is none, but is there")
+    s.admin("POST", "/oneclick/titles", edition(A, title="Tricks, again"))
+    same(([t.get("title") for t in o.all() if isinstance(t, dict)][0], len(o.all())), ("Tricks, again", 5),
+         "posted again, it is replaced")
+    s.admin("PATCH", "/oneclick/titles/" + A, {"title": "Patched", "seriesName": None})
+    same(o.get("/media/" + A).json(), dict(edition(A), title="Patched", seriesName=None), "patched")
+    s.admin("POST", "/oneclick/generate", {"count": 3})
+    made = listed(s, "?from=5")[0]
+    s.admin("PATCH", "/oneclick/titles/" + made["isbn"], {"language": "Klingon", "_availability": False})
+    same(o.get("/media/" + made["isbn"]).json(), dict(made["title"], language="Klingon"), "a made record, patched")
+    same(s.admin("GET", "/oneclick/titles/" + made["isbn"])["availability"], False, "and not available")
+    for path, body, status in [("/" + D, {}, 404), ("/" + A, [], 400), ("/" + A, {"isbn": B}, 400),
+                               ("/" + C, {"title": "x"}, 400)]:
+        same(s.call("PATCH", "/admin/oneclick/titles" + path, body).status, status, "no patch: %s %s" % (path, body))
+    for body in ("[1]", "7", '{"titles":[null]}', '{"titles":[],"day":"x"}', "{"):
+        same(s.call("POST", "/admin/oneclick/titles", body).status, 400, "no title: " + body)
+    s.admin("DELETE", "/oneclick/titles/" + A)
+    same((A in o.get("/media/all").body.decode(), s.call("DELETE", "/admin/oneclick/titles/" + A).status), (False, 404),
+         "removed")
+    same([t["isbn"] for t in listed(s, "?removed=1") if t["removed"]], [A], "but not forgotten")
+    count = s.admin("GET", "/oneclick/count")
+    same((count["titles"], count["removed"], count["ebooks"] + count["eaudios"]), (7, 1, 5), "counted")
+    same({k: s.counts("oneclick")[k] for k in count}, count, "there as well")
+    s.admin("POST", "/oneclick/availability", {"isbn": B, "availability": True})
+    s.admin("POST", "/oneclick/availability", [{"isbn": B, "availability": False}, {"isbn": C, "availability": False}])
+    same([t["availability"] for t in listed(s, "?limit=2")], [False, False], "availability as told")
+    for body in ({"isbn": D, "availability": True}, {"isbn": A, "availability": True}, {"isbn": B}, [1]):
+        same(s.call("POST", "/admin/oneclick/availability", body).status, 404, "no availability: %s" % body)
+    s.admin("POST", "/oneclick/generate", {"count": 1000})
+    before = [t["availability"] for t in listed(s)]
+    same(s.admin("POST", "/oneclick/availability", {"flip": 100, "seed": 3}), {"changed": 100}, "flipped")
+    after = [t["availability"] for t in listed(s)]
+    same(sum(x != y for x, y in zip(before, after)), 100, "each once")
+    s.admin("POST", "/oneclick/availability", {"flip": 5000})
+    same([t["availability"] for t in listed(s)], [not x for x in after], "more than there are: all of them")
+
+
+def test_oneclick_availability(s):
+    o = Shelf(s)
+    s.admin("POST", "/oneclick/titles",
+            [edition(A, titleId=1), edition(B, "eAudio", titleId=2), edition(C, titleId=3, _availability=False)])
+    rows = o.get("/media/eBook/availability").json()
+    same([{k: v for k, v in r.items() if k != "timeStamp"} for r in rows],
+         [{"isbn": A, "mediaType": "eBook", "availability": True, "titleId": 1},
+          {"isbn": C, "mediaType": "eBook", "availability": False, "titleId": 3}], "rows of that media type")
+    stamps = {r["timeStamp"] for r in rows}
+    check(len(stamps) == 1 and len(stamps.copy().pop()) == 28 and stamps.copy().pop()[19] == ".", "one stamp, seven digits",
+          stamps)
+    then = datetime.datetime.fromisoformat(stamps.pop()[:19] + "+00:00")
+    check(abs(datetime.datetime.now(datetime.timezone.utc) - then) < datetime.timedelta(seconds=10), "of now", then)
+    for segment in ("eaudio", "EAUDIO", "eAudio"):
+        same([r["isbn"] for r in o.get("/media/%s/availability" % segment).json()], [B], segment)
+    s.set(oneclick={"now": "2016-10-07T18:11:52+02:00", "stray_availability": {D: "eAudio", "x": "eMagazine"}})
+    same(o.get("/media/eaudio/availability").json()[1:],
+         [{"timeStamp": "2016-10-07T16:11:52.5887333Z", "isbn": D, "mediaType": "eAudio", "availability": True, "titleId": 0}],
+         "a title that is not in the catalog; a clock that stands still")
+    same(len(o.get("/media/ebook/availability").json()), 2, "only among its own")
+    same(o.get("/media/%s/availability" % C).json(), {"timeStamp": "2016-10-07T16:11:52.5887333Z", "isbn": C,
+                                                      "mediaType": "eBook", "availability": False, "titleId": 3}, "one title's")
+    check("LibraryMedia" in o.get("/media/%s/availability" % D).json()["message"], "an unknown one's")
+    check("Invalid 'MediaType'" in o.get("/media/eMagazine/availability").json()["message"], "an unknown media type")
+    s.admin("DELETE", "/oneclick/titles/" + B)
+    same([r["isbn"] for r in o.get("/media/eaudio/availability").json()], [D], "without what is removed")
+
+
+def test_oneclick_deltas(s):
+    o = Shelf(s)
+    at = lambda day: s.set(oneclick={"now": day + "T12:00:00Z"})
+    at("2020-04-01")
+    s.admin("POST", "/oneclick/generate", {"count": 50})
+    e_books = s.counts("oneclick")["ebooks"]
+    same(o.delta("2020-03-01", "2020-04-01"), ([], []), "what was generated without a day was there always")
+    s.admin("POST", "/oneclick/titles", edition(A))
+    at("2020-04-05")
+    s.admin("POST", "/oneclick/titles", [edition(B, "eAudio"), edition(C)])
+    s.admin("POST", "/oneclick/titles", edition(A, title="changed"))
+    at("2020-04-10")
+    s.admin("DELETE", "/oneclick/titles/" + B)
+    s.admin("DELETE", "/oneclick/titles/" + A + "?day=2020-04-08")
+    s.admin("POST", "/oneclick/titles?day=2020-04-09", edition(D, "eAudio"))
+    s.admin("POST", "/oneclick/generate", {"count": 2, "from": 1000, "day": "2020-04-07"})
+    new = sorted(t["isbn"] for t in listed(s) if t["title"]["titleId"] in (11000, 11001))
+    for begin, end, added, removed in [
+            ("2020-04-01", "2020-04-10", [A, B, C, D] + new, [A, B]), ("2020-04-02", "2020-04-10", [B, C, D] + new, [A, B]),
+            ("2020-04-06", "2020-04-07", new, []), ("2020-04-08", "2020-04-08", [], [A]), ("2020-03-01", "2020-03-31", [], []),
+            ("2020-04-10", "2020-04-30", [], [B])]:
+        same(o.delta(begin, end), (sorted(added), sorted(removed)), "delta %s to %s" % (begin, end))
+    a = o.get("/media/delta?begin=2020-04-05&end=2020-04-10").json()
+    same((len(a), list(a[0])),
+         (1, ["libraryId", "libraryName", "beginDate", "endDate", "addedTitles", "removedTitles", "eBookAddedCount",
+                                    "eBookRemovedCount", "eAudioAddedCount", "eAudioRemovedCount", "titleAddedCount",
+                                    "titleRemovedCount"]),
+         "a list with one object")
+    same((a[0]["libraryId"], a[0]["beginDate"], a[0]["endDate"], a[0]["eAudioRemovedCount"], a[0]["eBookRemovedCount"],
+          a[0]["titleAddedCount"], a[0]["titleRemovedCount"]), (1931, "2020-04-05", "2020-04-10", 1, 1, 5, 2), "its counts")
+    same(a[0]["eBookAddedCount"] + a[0]["eAudioAddedCount"], 5, "by type")
+    same([t for t in a[0]["removedTitles"] if t["isbn"] == B], [edition(B, "eAudio")], "removed titles as full records")
+    same(o.get("/media/delta?begin=2020-04-05+03:00:01.123456&end=2020-04-10T00:00:00").json(), a, "dates with a time")
+    same(o.get("/media/delta").json()[0]["beginDate"], "2020-02-10", "no dates: the last 60 days")
+    same(o.get("/media/delta?begin=2020-01-01").json()[0]["endDate"], "2020-03-01", "no end: 60 days")
+    same(o.get("/media/delta?end=2020-03-01").json()[0]["beginDate"], "2020-01-01", "no begin: 60 days")
+    for dates in ("begin=2020-02-01&end=2020-04-10", "begin=2019-09-01&end=2019-09-10"):
+        a = o.get("/media/delta?" + dates)
+        check(a.status == 500 and a.json()["message"].startswith("eXtensible Framework encountered a SqlException"), dates,
+              a.body)
+        s.set(oneclick={"delta_window": "answer"})
+        same(len(o.get("/media/delta?" + dates).json()), 1, "answered all the same")
+        s.set(oneclick={"delta_window": "empty"})
+        same(o.get("/media/delta?" + dates).json(), [], "an empty list")
+        s.set(oneclick={"delta_window": "refuse"})
+    dates = o.get("/book-holdings/delta/available-dates").json()
+    days = [d["asOf"] for d in dates]
+    check(days != sorted(days) and "2020-04-10" in days and "2020-04-04" in days and len(set(days)) == len(days),
+          "snapshots", days)
+    day = datetime.date.fromisoformat
+    recent = [d for d in days if day("2020-04-10") - day(d) < datetime.timedelta(60)]
+    check(40 < len(recent) < 60, "daily, with gaps", recent)
+    check(len(days) - len(recent) == 48 and all(d.endswith("-01") for d in days if d not in recent), "monthly before", days)
+    check(all(d["tenantId"] == 1931 and d["totalCount"] == d["eBookCount"] + d["eAudioCount"] for d in dates), "their members")
+    total = {d["asOf"]: d["totalCount"] for d in dates}
+    same([total[d] for d in days if d < "2020-04-01"][0], 50, "before anything happened")
+    same((total["2020-04-10"], [d["eBookCount"] for d in dates if d["asOf"] < "2020-04-01"][-1]), (54, e_books), "and now")
+    for begin, end, added, removed in [("2020-04-04", "2020-04-10", [B, C, D] + new, [A, B]),
+                                       ("2020-04-09", "2020-04-10", [], [B])]:
+        same(o.holdings(begin, end), (sorted(added), sorted(removed)), "holdings %s to %s" % (begin, end))
+        same(total[end] - total[begin], len(added) - len(removed), "and their counts agree")
+    d = o.get("/book-holdings/delta?begin=2020-04-09&end=2020-04-10").json()
+    same(d, {"tenantId": 1931, "beginDate": "2020-04-09", "endDate": "2020-04-10", "addedBooks": [],
+             "removedBooks": [{"id": 14888, "isbn": B, "mediaType": "eAudio"}], "booksAddedCount": 0,
+             "booksRemovedCount": 1}, "one object")
+    for query in ("begin=2020-04-10&end=2020-04-10", "begin=2020-04-10&end=2020-04-09", "begin=2020-04-09",
+                  "begin=2016-06-15&end=2020-04-10",
+                  "begin=x&end=2020-04-10", ""):
+        same(o.get("/book-holdings/delta?" + query).status, 500, "no holdings: " + query)
+    s.set(oneclick={"bad_dates_status": 400})
+    a = o.get("/book-holdings/delta?")
+    same((a.status, a.json()), (400, {"message": "The request is invalid."}), "or a 400")
+    same(o.get("/media/delta?begin=2020-04-10&end=2020-04-09").status, 400, "of media/delta too")
+    same(o.get("/media/delta?begin=&end=x").status, 400, "dates that are none")
+    s.set(oneclick={"available_dates": ["2020-04-09", "2018-10-03", "2020-04-08"]})
+    same([d["asOf"] for d in o.get("/book-holdings/delta/available-dates").json()],
+         ["2020-04-09", "2018-10-03", "2020-04-08"], "as told")
+    same(o.holdings("2018-10-03", "2020-04-08"), (sorted([A, B, C] + new), [A]), "between them")
+    s.set(oneclick={"delta": "media"})
+    for path in ("/book-holdings/delta?begin=2018-10-03&end=2020-04-08", "/book-holdings/delta/available-dates"):
+        check(o.get(path).status == 404 and "message" in o.get(path).json(), "media only: " + path)
+    same(o.get("/media/delta").status, 200, "which is there")
+    s.set(oneclick={"delta": "holdings"})
+    same((o.get("/media/delta").status, o.get("/book-holdings/delta/available-dates").status), (404, 200), "holdings only")
+    s.set(oneclick={"delta": "both"})
+    s.admin("POST", "/oneclick/titles", edition(A))
+    same(o.delta("2020-04-10", "2020-04-10")[0], [A], "what comes back is added again")
+
+
+def test_oneclick_errors(s):
+    o = Shelf(s)
+    s.admin("POST", "/oneclick/titles", edition(A))
+    a = o.get("/media/" + D)
+    check(a.status == 200 and a.json()["message"].startswith("eXtensible Framework was unable to locate the resource for "
+          "RB.API.LibraryMedia.Get ") and D in a.json()["message"] and "\r\n" in a.json()["message"], "an unknown ISBN", a.body)
+    for isbn in ("9780307378102", "123", "x%20y", "97816157301860", "%zz", "x" * 400):
+        a = o.get("/media/" + isbn)
+        sentence = "Invalid 'MediaType', 'TitleId' or 'ISBN' token value supplied: "
+        check(a.status == 200 and a.json()["message"].startswith(sentence), "no ISBN: " + isbn[:20], a.body)
+    s.set(oneclick={"not_found_status": 404})
+    same((o.get("/media/" + D).status, o.get("/media/x").status), (404, 404), "as the later interface says it")
+    refused = [Shelf(s, token="wrong"), Shelf(s, library=1998), Shelf(s, library="x"), Shelf(s, token="")]
+    for r in refused:
+        a = r.get("/media/all")
+        same((a.status, a.json()), (401, {"message": "Invalid Basic Token or permission denied"}),
+             "refused: %s %s" % (r.head, r.base))
+    a = s.get("/v1/libraries/1931/media/all")
+    check(a.status == 401 and b"Invalid Basic Token or permission denied" in a.body, "no token")
+    s.set(oneclick={"token": "946b9b06-AB", "library_id": 1998})
+    same(Shelf(s, "946b9b06-AB", 1998).get("/media/all").status, 200, "another token and library")
+    same(Shelf(s, "946b9b06-ab", 1998).get("/media/all").status, 401, "as it is, capitals too")
+    for status in (403, 500, 200):
+        s.set(oneclick={"denied_status": status})
+        a = o.get("/media/all")
+        check(a.status == status and b"permission denied" in a.body, "refused with %d" % status)
+    s.reset()
+    s.set(oneclick={"per_second": 5})
+    answers = [o.get("/media/all") for _ in range(12)]
+    check(200 in [a.status for a in answers] and 401 in [a.status for a in answers], "a limit that says the token is wrong",
+          [a.status for a in answers])
+    s.set(oneclick={"per_second": 0})
+    for method, path in [("GET", "/media/all/"), ("POST", "/media/all"), ("GET", "/patrons/1"),
+                         ("GET", "/media/eBook/availability/x")]:
+        a = s.call(method, o.base + path, "{}" if method == "POST" else None, o.head)
+        check(a.status == 404 and "message" in a.json(), "no such path: " + path, a.body)
+    same(s.get("/1931/media/all", o.head).status, 404, "the document's own short paths")
+
+
+def test_oneclick_faults(s):
+    o = Shelf(s)
+    today, week_ago = "2020-04-14", "2020-04-07"
+    s.set(oneclick={"now": today + "T12:00:00Z", "available_dates": [week_ago, today]})
+    s.admin("POST", "/oneclick/titles", [edition(A), edition(B, "eAudio"), edition(C), edition(D)])
+    paths = {"all": "/media/all", "title": "/media/" + A, "delta": "/media/delta",
+             "dates": "/book-holdings/delta/available-dates",
+             "holdings": "/book-holdings/delta?begin=%s&end=%s" % (week_ago, today),
+             "availability": "/media/ebook/availability", "title_availability": "/media/%s/availability" % A}
+    usual = {call: o.get(path).json() for call, path in paths.items()}
+    for call, path in paths.items():
+        once = lambda kind, **more: s.fault(vendor="oneclick", call=call, kind=kind, count=1, **more)
+        once("denied")
+        a = o.get(path)
+        same((a.status, a.json()["message"]), (401, "Invalid Basic Token or permission denied"), call + " denied")
+        once("denied", status=429)
+        same(o.get(path).status, 429, call + " denied in another way")
+        once("unauthorized")
+        same((o.get(path).json()["message"]), "Invalid Basic Token or permission denied", call + " unauthorized")
+        once("bad_request_html")
+        a = o.get(path)
+        check(a.status == 400 and a.type.startswith("text/html") and b"The request is badly formed." in a.body,
+              call + " HTML", a.body)
+        once("sql_exception")
+        a = o.get(path)
+        m = a.json()["message"]
+        check(a.status == 500 and m.startswith("eXtensible Framework encountered a SqlException") and 3000 < len(m) < 10000
+              and "\r\n" in m and "SELECT" in m and "10.0.1.48" in m, call + " SqlException", a.body)
+        once("message_in_200", value="Nothing of the kind")
+        a = o.get(path)
+        same((a.status, a.json()), (200, {"message": "Nothing of the kind"}), call + " message_in_200")
+        once("bare_string")
+        a = o.get(path)
+        check(a.status == 200 and isinstance(a.json(), str), call + " bare string", a.body)
+        once("bare_string", status=409, value="Hold or Checkout already exists.")
+        a = o.get(path)
+        same((a.status, a.json()), (409, "Hold or Checkout already exists."), call + " bare string as a conflict")
+        once("not_found")
+        check("unable to locate" in o.get(path).json()["message"], call + " not_found")
+        once("invalid_token")
+        check("Invalid 'MediaType'" in o.get(path).json()["message"], call + " invalid_token")
+        once("empty")
+        a = o.get(path)
+        same((a.status, a.body), (200, b""), call + " empty")
+        once("json_error_object")
+        same(o.get(path).json(), {"message": "General error"}, call + " json_error_object")
+        once("json_error_list")
+        same(o.get(path).json(), [{"message": "General error"}], call + " json_error_list")
+        once("xml_error")
+        check(b"<Message>General error</Message>" in o.get(path).body, call + " xml_error")
+        once("rate_limited", retry_after=3)
+        a = o.get(path)
+        same((a.status, a.headers["Retry-After"], list(a.json())), (429, "3", ["message"]), call + " rate_limited")
+        rest = o.get(path).json()
+        same(str(rest)[:20], str(usual[call])[:20], call + ": and without a fault")
+        s.fault(vendor="oneclick", call=call, kind="status", status=599)
+        same(sorted(c for c, p in paths.items() if o.get(p).status == 599), [call], "a fault for %s only" % call)
+        s.clear()
+    for kind, want in [("empty_list", []), ("half_list", [A, B]), ("repeated_row", [A, B, C, D, A])]:
+        s.fault(vendor="oneclick", call="all", kind=kind, count=1)
+        same(o.isbns(), want, kind)
+    s.fault(vendor="oneclick", kind="cut_short", count=1)
+    a = o.get("/media/all")
+    check(a.status == 200 and a.body.startswith(b"[{") and not a.body.endswith(b"]") and A.encode() in a.body, "cut_short",
+          a.body)
+    s.fault(vendor="oneclick", kind="object", count=3)
+    same(o.get("/media/all").json(), edition(A), "all: an object")
+    same(o.get(paths["availability"]).json()["isbn"], A, "availability: an object")
+    same(o.get("/media/delta").json()["titleAddedCount"], 4, "delta: an object")
+    s.fault(vendor="oneclick", kind="missing_members", count=2)
+    same((list(o.get("/media/delta").json()[0]), list(o.get(paths["holdings"]).json())),
+         (["libraryId", "libraryName", "beginDate", "endDate"], ["tenantId", "beginDate", "endDate"]), "missing_members")
+    s.fault(vendor="oneclick", kind="empty_list", count=3)
+    same([o.get(paths[c]).json() for c in ("delta", "availability", "dates")], [[], [], []], "empty lists")
+    for key, path, other in [(A, "/media/" + A, "/media/" + B), (A, "/media/%s/availability" % A, "/media/%s/availability" % B),
+                             ("eBook", "/media/EBOOK/availability", "/media/eaudio/availability"),
+                             ("2020-01-01", "/media/delta?begin=2020-01-01", "/media/delta"),
+                             (today, paths["holdings"], "/media/all")]:
+        s.fault(vendor="oneclick", key=key, kind="status", status=599)
+        same((o.get(path).status, o.get(other).status != 599), (599, True), "the key %s of %s" % (key, path))
+        s.clear()
+    s.admin("POST", "/vendor", {"vendor": "oneclick", "down": True})
+    same(ends(lambda: o.get("/media/all")), "closed", "OneClick is down")
+    same(s.get("/admin/oneclick/titles").status, 200, "the test's side is not")
+    same(s.call("POST", "/admin/faults", {"vendor": "oneclick", "kind": "denied", "status": 99}).status, 400, "no status")
+
+
 def test_manual(s):
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "README.md")) as f:
         manual = f.read()
@@ -881,7 +1364,9 @@ def main():
     try:
         for test in (test_server, test_libcal_token, test_libcal_bookings, test_libcal_changes, test_alma, test_alma_many,
                      test_alma_thresholds, test_gate, test_effects, test_latency, test_fault_kinds, test_stalls,
-                     test_fault_scope, test_shapes, test_down, test_reset, test_odd_input, test_manual):
+                     test_fault_scope, test_shapes, test_down, test_pieces, test_oneclick_records, test_oneclick_titles,
+                     test_oneclick_availability, test_oneclick_deltas, test_oneclick_errors, test_oneclick_faults, test_reset,
+                     test_odd_input, test_manual):
             s.reset()
             try:
                 test(s)
