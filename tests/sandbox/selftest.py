@@ -730,6 +730,8 @@ def test_fault_scope(s):
         same(call().status, 599, "a fault for %s" % fault)
         s.clear()
         check(call().status != 599, "and without it: %s" % fault)
+    s.fault(vendor="passagepoint", call="other", kind="drop_after", count=1)
+    same(ends(lambda: s.get("/pp/api/v2/nowhere")), "closed", "a fault for a path that serves nothing")
     for code in ("error_in_200", "json_error_object", "json_error_list", "xml_error"):
         s.fault(vendor="libcal", call="bookings", kind=code, message="m", count=1)
         check(b"m" in l.get("/1.1/space/bookings?lid=1").body, "LibCal: " + code)
