@@ -139,7 +139,8 @@ void oneclick_date(int64_t day, char ret[11]);
 
 /*
  * The next window of media/delta for a catalog known up to and including `done`: begins there, ends at most
- * ONECLICK_WINDOW_DAYS later and not after `today`. False: `done` lies more than ONECLICK_DELTA_DAYS back, so only an import helps.
+ * ONECLICK_WINDOW_DAYS later and not after `today`. False: `done` lies more than ONECLICK_DELTA_DAYS back, so
+ * only an import helps.
  */
 bool oneclick_window(int64_t done, int64_t today, int64_t *ret_begin, int64_t *ret_end);
 
