@@ -1,6 +1,6 @@
-"""The schemas and the decoder agree: every value here is judged by both.
+"""The schemas and the decoders agree: every value here is judged by both.
 
-SHELFWIRE_BUILD names the directory that holds the test program booking_decode.
+SHELFWIRE_BUILD names the directory that holds the test program message_decode.
 """
 import copy
 import json
@@ -14,7 +14,9 @@ import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCHEMAS = ROOT / "schemas"
-TOPICS = {"bookings.new": False, "users.resolve": True, "prereg.create": True}  # does it carry primary_id?
+WINDOWS = {"bookings.new": False, "users.resolve": True, "prereg.create": True}  # does it carry primary_id?
+CATALOG = "catalog.delta"
+TOPICS = [*WINDOWS, CATALOG]
 
 GONE = object()
 WINDOW = {
@@ -146,6 +148,96 @@ EXCEPTIONS = [
 ]
 
 
+ADDED = {
+    "isbn": "9781615730186",
+    "change": "added",
+    "as_of": "2026-11-24T16:00:00.123456Z",
+    "record": {"isbn": "9781615730186", "title": "Tricks"},
+}
+
+# when, what is changed in ADDED, is it valid
+CATALOG_CHANGES = [
+    ("as it is", {}, True),
+    ("a member nobody knows", {"priority": {"deep": [1, None]}}, True),
+    ("an ISBN of 979", {"isbn": "9791090636071"}, True),
+    ("an ISBN of 977", {"isbn": "9771615730189"}, False),
+    ("an ISBN with hyphens", {"isbn": "978-1-61573-018-6"}, False),
+    ("an ISBN of ten digits", {"isbn": "0306406152"}, False),
+    ("an ISBN of twelve", {"isbn": "978161573018"}, False),
+    ("an ISBN of fourteen", {"isbn": "97816157301860"}, False),
+    ("an ISBN with a letter", {"isbn": "978161573018X"}, False),
+    ("an ISBN that ends in a line end", {"isbn": "9781615730186\n"}, False),
+    ("an ISBN that begins with a blank", {"isbn": " 9781615730186"}, False),
+    ("an ISBN of digits that are not ASCII", {"isbn": "978161573018\u0666"}, False),
+    ("an ISBN that is a number", {"isbn": 9781615730186}, False),
+    ("an empty ISBN", {"isbn": ""}, False),
+    ("an ISBN of null", {"isbn": None}, False),
+    ("a change nobody knows", {"change": "changed"}, False),
+    ("a change in capitals", {"change": "Added"}, False),
+    ("a change that ends in a line end", {"change": "added\n"}, False),
+    ("a long change", {"change": "availability of it"}, False),
+    ("an empty change", {"change": ""}, False),
+    ("a change that is a number", {"change": 0}, False),
+    ("a change that is a list", {"change": ["added"]}, False),
+    ("no fraction", {"as_of": "2026-11-24T16:00:00Z"}, True),
+    ("a fraction of one digit", {"as_of": "2026-11-24T16:00:00.1Z"}, True),
+    ("a fraction of nine digits", {"as_of": "2026-11-24T16:00:00.123456789Z"}, True),
+    ("a fraction of ten", {"as_of": "2026-11-24T16:00:00.1234567891Z"}, False),
+    ("a fraction of thirty", {"as_of": "2026-11-24T16:00:00." + "1" * 30 + "Z"}, False),
+    ("an empty fraction", {"as_of": "2026-11-24T16:00:00.Z"}, False),
+    ("an offset", {"as_of": "2026-11-24T16:00:00+00:00"}, False),
+    ("no zone", {"as_of": "2026-11-24T16:00:00"}, False),
+    ("small letters", {"as_of": "2026-11-24t16:00:00z"}, False),
+    ("a space instead of T", {"as_of": "2026-11-24 16:00:00Z"}, False),
+    ("a leap second", {"as_of": "2026-12-31T23:59:60Z"}, False),
+    ("24 o'clock", {"as_of": "2026-11-24T24:00:00Z"}, False),
+    ("minute 60", {"as_of": "2026-11-24T16:60:00Z"}, False),
+    ("month 0", {"as_of": "2026-00-24T16:00:00Z"}, False),
+    ("month 13", {"as_of": "2026-13-24T16:00:00Z"}, False),
+    ("day 32", {"as_of": "2026-10-32T16:00:00Z"}, False),
+    ("1969", {"as_of": "1969-12-31T23:59:59Z"}, False),
+    ("1970", {"as_of": "1970-01-01T00:00:00Z"}, True),
+    ("the last second", {"as_of": "9999-12-31T23:59:59.999999999Z"}, True),
+    ("an instant that ends in a line end", {"as_of": "2026-11-24T16:00:00Z\n"}, False),
+    ("an instant as a number", {"as_of": 1791813600}, False),
+    ("no record", {"record": GONE}, True),
+    ("an empty record", {"record": {}}, True),
+    ("a record of null", {"record": None}, False),
+    ("a record that is a list", {"record": [{}]}, False),
+    ("a record that is text", {"record": "{}"}, False),
+    ("added, and available is of no meaning", {"available": "yes"}, True),
+    ("removed", {"change": "removed"}, True),
+    ("removed without a record", {"change": "removed", "record": GONE}, True),
+    ("removed with no record at all", {"change": "removed", "record": 7}, False),
+    ("available", {"change": "availability", "available": True}, True),
+    ("not available", {"change": "availability", "available": False, "record": GONE}, True),
+    ("availability, and the record is of no meaning", {"change": "availability", "available": True, "record": 7}, True),
+    ("availability without it", {"change": "availability"}, False),
+    ("availability null", {"change": "availability", "available": None}, False),
+    ("availability as a word", {"change": "availability", "available": "true"}, False),
+    ("availability as a number", {"change": "availability", "available": 1}, False),
+    ("a check", {"change": "check", "record": GONE}, True),
+    ("a check, and the rest is of no meaning", {"change": "check", "record": None, "available": 1}, True),
+] + [(f"{member} missing", {member: GONE}, False) for member in ("isbn", "change", "as_of")]
+
+CATALOG_RAW = [
+    ("an empty object", "{}", False),
+    ("an array", "[]", False),
+    ("null", "null", False),
+    ("a string", '"added"', False),
+    ("the last of two counts, and is bad", json.dumps(ADDED)[:-1] + ', "change": "more"}', False),
+    ("the last of two counts, and is good", '{"change": "more", ' + json.dumps(ADDED)[1:], True),
+    ("space around", "  " + json.dumps(ADDED) + " \t", True),
+]
+
+CATALOG_EXCEPTIONS = [
+    ("a wrong check digit", {"isbn": "9780307378102"}, "isbn: check digit 2, want 1"),
+    ("30 February", {"as_of": "2026-02-30T16:00:00Z"}, "as_of: want an instant"),
+    ("29 February of another year", {"as_of": "2026-02-29T16:00:00Z"}, "as_of: want an instant"),
+    ("deeper than 32 levels", {"record": {"x": json.loads("[" * 40 + "]" * 40)}}, "not JSON"),
+]
+
+
 def load(name):
     return json.loads((SCHEMAS / name).read_text(encoding="utf-8"))
 
@@ -159,11 +251,10 @@ def topic_validator(topic):
     return validator(load(f"{topic}.schema.json"), f"{topic}.schema.json")
 
 
-def decode(values, with_primary_id):
+def decode(values, topic):
     """The decoder's verdict on every value: "ok" or what is wrong."""
-    program = pathlib.Path(os.environ["SHELFWIRE_BUILD"]) / "booking_decode"
     run = subprocess.run(
-        [program] + (["--primary-id"] if with_primary_id else []),
+        [pathlib.Path(os.environ["SHELFWIRE_BUILD"]) / "message_decode", topic],
         input="".join(v + "\n" for v in values).encode(),
         stdout=subprocess.PIPE,
         check=True,
@@ -173,8 +264,8 @@ def decode(values, with_primary_id):
     return verdicts
 
 
-def changed(change):
-    value = copy.deepcopy(WINDOW)
+def changed(base, change):
+    value = copy.deepcopy(base)
     for key, to in change.items():
         if to is GONE:
             del value[key]
@@ -184,9 +275,11 @@ def changed(change):
 
 
 def situations(topic):
-    rows = [(when, changed(change), valid) for when, change, valid in CHANGES] + RAW
+    if topic == CATALOG:
+        return [(when, changed(ADDED, change), valid) for when, change, valid in CATALOG_CHANGES] + CATALOG_RAW
+    rows = [(when, changed(WINDOW, change), valid) for when, change, valid in CHANGES] + RAW
     for when, change, valid in PRIMARY_CHANGES:
-        rows.append((when, changed(change), valid or not TOPICS[topic]))
+        rows.append((when, changed(WINDOW, change), valid or not WINDOWS[topic]))
     return rows
 
 
@@ -194,7 +287,7 @@ def situations(topic):
 def test_schema_and_decoder_agree(topic):
     rows = situations(topic)
     check = topic_validator(topic)
-    verdicts = decode([value for _, value, _ in rows], TOPICS[topic])
+    verdicts = decode([value for _, value, _ in rows], topic)
     wrong = [
         f"{when}: want {valid}, schema {by_schema}, decoder {verdict}"
         for (when, value, valid), verdict in zip(rows, verdicts)
@@ -204,11 +297,13 @@ def test_schema_and_decoder_agree(topic):
     assert not wrong, "\n".join(wrong)
 
 
-def test_exceptions_are_the_ones_described():
-    check = topic_validator("prereg.create")
-    verdicts = decode([changed(change) for _, change, _ in EXCEPTIONS], True)
-    for (when, change, want), verdict in zip(EXCEPTIONS, verdicts):
-        assert check.is_valid(json.loads(changed(change))), when
+@pytest.mark.parametrize("topic", ["prereg.create", CATALOG])
+def test_exceptions_are_the_ones_described(topic):
+    base, exceptions = (ADDED, CATALOG_EXCEPTIONS) if topic == CATALOG else (WINDOW, EXCEPTIONS)
+    check = topic_validator(topic)
+    verdicts = decode([changed(base, change) for _, change, _ in exceptions], topic)
+    for (when, change, want), verdict in zip(exceptions, verdicts):
+        assert check.is_valid(json.loads(changed(base, change))), when
         assert verdict.startswith(want), f"{when}: {verdict}"
 
 
@@ -225,7 +320,7 @@ def test_schema_is_one(path):
 def test_examples_are_decoded(topic):
     examples = load(f"{topic}.schema.json")["examples"]
     assert examples
-    assert decode([json.dumps(e) for e in examples], TOPICS[topic]) == ["ok"] * len(examples)
+    assert decode([json.dumps(e) for e in examples], topic) == ["ok"] * len(examples)
 
 
 def asyncapi():
@@ -287,4 +382,4 @@ def test_asyncapi_examples():
         for example in message["examples"]:
             headers.validate(example["headers"])
             topic_validator(name).validate(example["payload"])
-            assert decode([json.dumps(example["payload"])], TOPICS[name]) == ["ok"]
+            assert decode([json.dumps(example["payload"])], name) == ["ok"]

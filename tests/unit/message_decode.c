@@ -1,0 +1,62 @@
+/*
+ * message_decode - a topic's decoder's verdict on values given line by line: "ok", or what is wrong.
+ * Usage: message_decode TOPIC < values
+ */
+#include "common/booking.h"
+#include "common/catalog.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+
+static struct fault of_catalog(const char *value, size_t len)
+{
+    struct catalog_change change;
+    json_object *record;
+    struct fault f = catalog_read(value, len, &change, &record);
+
+    json_object_put(record);
+    return f;
+}
+
+static struct fault of_bookings_new(const char *value, size_t len)
+{
+    return booking_read(value, len, false, &(struct booking){0});
+}
+
+static struct fault of_later_bookings(const char *value, size_t len)
+{
+    return booking_read(value, len, true, &(struct booking){0});
+}
+
+static const struct {
+    const char *topic;
+    struct fault (*decode)(const char *value, size_t len);
+} decoders[] = {
+    {"bookings.new", of_bookings_new},
+    {"users.resolve", of_later_bookings},
+    {"prereg.create", of_later_bookings},
+    {"catalog.delta", of_catalog},
+};
+
+int main(int argc, char **argv)
+{
+    size_t count = sizeof decoders / sizeof decoders[0], of = 0, room = 0;
+    char *line = NULL;
+    ssize_t len;
+
+    while (argc == 2 && of < count && strcmp(argv[1], decoders[of].topic))
+        of++;
+    if (argc != 2 || of == count) {
+        fputs("usage: message_decode TOPIC < values\n", stderr);
+        return 100;
+    }
+    while ((len = getline(&line, &room, stdin)) > 0) {
+        struct fault f = decoders[of].decode(line, (size_t)len - (line[len - 1] == '\n'));
+
+        puts(f.kind ? f.what : "ok");
+    }
+    free(line);
+    return 0;
+}
