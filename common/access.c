@@ -292,6 +292,7 @@ void access_answered(struct access *a, int account, uint32_t key, uint32_t token
     switch (answer->verdict) {
     case DONE:
     case AGAIN:
+    case STEP:
     case REJECTED:
     case DEAD:
         health_answered(&a->health, key, now);

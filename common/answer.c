@@ -39,7 +39,7 @@ void answer_quote(char *ret, size_t size, const char *words, size_t len)
 
 const char *verdict_name(enum verdict v)
 {
-    static const char *const names[] = {"done", "again", "later", "rejected", "dead", "unknown"};
+    static const char *const names[] = {"done", "again", "step", "later", "rejected", "dead", "unknown"};
 
     return names[v];
 }

@@ -14,6 +14,7 @@
 enum verdict {
     DONE,     /* it is true now */
     AGAIN,    /* another request for the same work, at once: the job's step says which */
+    STEP,     /* a step is done, and what changes something is known not to be: recorded, then looked up again */
     LATER,    /* not done; the vendor is unwell or asks to slow down: `cause` says which */
     REJECTED, /* an answer for the desk: recorded, no failure */
     DEAD,     /* nobody here understands this: set aside */

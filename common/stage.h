@@ -91,6 +91,11 @@ struct stage {
     size_t job_size;
     const char *concurrency; /* CONCURRENCY's default */
     const int64_t *timeout_ms;
+    /*
+     * CALL_ASKABLE: a vendor that does not show what was asked for may still be at it. So nobody asks what became of a call
+     * before its deadline has passed by PostgreSQL's clock.
+     */
+    bool patient;
     int batch; /* rows a statement takes at most; 0: STAGE_BATCH */
 
     struct fault (*settled)(void); /* after the settings are read: what they must agree on; may be NULL */

@@ -52,7 +52,7 @@ static void on_answer(void *of, const struct http_response *res)
     access_answered(&w->access, job->account, job->key_hash, job->token_serial, &a, res);
     if (res->end == HTTP_UNKNOWN || a.verdict == UNKNOWN)
         job->uncertain |= w->stage->call != CALL_READS;
-    if (a.verdict == DONE || a.verdict == REJECTED)
+    if (a.verdict == DONE || a.verdict == REJECTED || a.verdict == STEP)
         job->uncertain = false;
     if (a.verdict == AGAIN || (a.verdict == LATER && a.cause == CAUSE_TOKEN)) {
         if (job_abandoned(job)) {

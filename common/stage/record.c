@@ -36,6 +36,14 @@ static void recorded(struct job *job)
         metric_add(w->m_rejected, 1);
         job_finish(job);
         return;
+    case STEP:
+        if (!job->part)
+            job_finish(job);
+        else if (job_abandoned(job))
+            job_give_up(job);
+        else
+            job_move(job, J_LOOK, true);
+        return;
     case UNKNOWN:
         if (w->stage->call != CALL_ASKABLE) {
             metric_add(w->m_unknown, 1);

@@ -212,7 +212,7 @@ static const char intent_look[] =
     " tries = i.tries + 1, changed_at = clock_timestamp(), prior_state = i.state, prior_owner = i.owner,"
     " prior_past = i.deadline < clock_timestamp()"
     " WHERE i.state = 'released' OR i.state = 'finished' AND excluded.prior_past"
-    " OR i.state IN ('taken', 'unsure') AND (%s OR i.deadline < clock_timestamp() OR starts_with(i.owner, $5))"
+    " OR i.state IN ('taken', 'unsure') AND (%s OR i.deadline < clock_timestamp() OR %s AND starts_with(i.owner, $5))"
     " RETURNING i.work_id, CASE WHEN i.tries > 1 THEN i.prior_state END AS prior_state, i.prior_owner) "
     "SELECT s.*, t.work_id IS NOT NULL AS taken, coalesce(t.prior_state, '') AS prior_state, coalesce(t.prior_owner, '') AS prior_owner,"
     " s.ord & 1 = 0 AS fenced FROM seen s LEFT JOIN taken t ON s.nth = 1 AND s.wants AND t.work_id = s.work_id";
@@ -226,7 +226,7 @@ static char *compose_look(const struct stage *s, int *ret_params)
         text_printf(&params, ", $%d::text[]", first + i);
     if (stage_has_intent(s)) {
         text_printf(&sql, intent_look, s->look_names, text_str(&params), s->look_names, s->look_sql,
-                    s->call == CALL_ASKABLE ? "true" : "false");
+                    s->call == CALL_ASKABLE && !s->patient ? "true" : "false", s->patient ? "false" : "true");
     } else {
         text_printf(&sql, "WITH asked AS MATERIALIZED (SELECT * FROM unnest($1::int[]%s) AS a(ord, %s)) %s",
                     text_str(&params), s->look_names, s->look_sql);
