@@ -852,7 +852,7 @@ static struct fault run(const struct producer_plan *plan, const struct program *
     p.once = arguments.once || plan->once;
     struct fault f = begin(&p, plan, arguments.check);
     if (!f.kind)
-        f = arguments.check ? check_all(&p) : arguments.once ? run_once(&p) : run_service(&p);
+        f = arguments.check ? check_all(&p) : p.once ? run_once(&p) : run_service(&p);
     if (p.loop)
         end(&p);
     if (!f.kind && !arguments.check && !p.once)

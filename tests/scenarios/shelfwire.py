@@ -31,8 +31,10 @@ BUILD = pathlib.Path(os.environ.get("SHELFWIRE_BUILD", ROOT / "build/bin"))
 SCHEMAS = ROOT / "schemas"
 STAGES = {"bookings-new": "bookings.new", "users-resolve": "users.resolve", "prereg-create": "prereg.create"}
 TOPICS = list(STAGES.values())
+READS = {**STAGES, "catalog-delta": "catalog.delta"}  # every worker's topic; the stages are the bookings' chain
 ALMA_KEY, GATE_PASSWORD = "sandbox-alma-key", "sandbox-pp-password"
 LIBCAL_SECRET = "sandbox-libcal-secret"
+ONECLICK_TOKEN = "sandbox-oneclick-token"
 DESTINATION = "LibCal Gelman"
 PARTITIONS = 4
 UTC = datetime.timezone.utc
@@ -423,7 +425,7 @@ class World:
             c.cursor().execute(f"CREATE DATABASE {name} TEMPLATE template_of_tests")
         self.db = Database(servers, name)
         self.sandbox = Sandbox(folder)
-        self.urls = dict.fromkeys(("alma", "passagepoint"), self.sandbox.url)
+        self.urls = dict.fromkeys(("alma", "passagepoint", "oneclick"), self.sandbox.url)
 
     # ---- programs ----
 
@@ -441,6 +443,9 @@ class World:
                        LIBCAL_CLIENT_SECRET=LIBCAL_SECRET, LIBCAL_LOCATIONS="1234", LIBCAL_ID_QUESTION="q12505",
                        LIBCAL_POLL_SECONDS="1", RESEND_SECONDS="1",
                        PASSAGEPOINT_DESTINATIONS=json.dumps({"1234": DESTINATION}))
+        elif name in ("oneclick-catalog", "catalog-delta"):
+            env.update(ONECLICK_URL=self.urls["oneclick"], ONECLICK_LIBRARY_ID="1931", ONECLICK_TOKEN=ONECLICK_TOKEN)
+            env.update(**({"ONECLICK_CALLS_PER_SECOND": "0"} if name == "catalog-delta" else {}))
         else:
             env.update(PASSAGEPOINT_URL=self.urls["passagepoint"], PASSAGEPOINT_USERNAME="sandbox",
                        PASSAGEPOINT_PASSWORD=GATE_PASSWORD)
@@ -456,9 +461,10 @@ class World:
 
     def start(self, name, **changed):
         """Starts a program and waits until it has partitions or a place in the group; see begin()."""
-        if name in STAGES:
-            at = TOPICS.index(STAGES[name])
-            self.make_topics(TOPICS[at], TOPICS[at] + ".dlq", *TOPICS[at + 1:at + 2])
+        if name in READS:
+            topic = READS[name]
+            onward = TOPICS[TOPICS.index(topic) + 1:][:1] if topic in TOPICS else []
+            self.make_topics(topic, topic + ".dlq", *onward)
         return self.begin(name, **changed).ready()
 
     def begin(self, name, *arguments, **changed):
@@ -627,7 +633,7 @@ class World:
 
     def lags(self, program):
         """Committed offset against the end, per partition of the topic that the program reads."""
-        topic = STAGES[program]
+        topic = READS[program]
         with self.consumer(self.prefix + program) as c:
             at = [confluent_kafka.TopicPartition(self.topic(topic), p) for p in self._partitions(c, topic)]
             found = {}
@@ -743,7 +749,7 @@ class World:
         for report in ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:"):
             if report in log:
                 faults.append(f"{program.log_path.name}: {report}" + program.tail(60))
-        forbidden = {ALMA_KEY, GATE_PASSWORD, LIBCAL_SECRET, self.servers.postgres.env["PGPASSWORD"], *self.secrets}
+        forbidden = {ALMA_KEY, GATE_PASSWORD, LIBCAL_SECRET, ONECLICK_TOKEN, self.servers.postgres.env["PGPASSWORD"], *self.secrets}
         faults += [f"{program.log_path.name} holds a secret" for word in forbidden - self.logs_may_say if word in log]
         for what, pattern in (("a token", r"\b[0-9a-f]{40}\b"), ("a name", r"(?:Vorname|Nachname)\d"),
                               ("an e-mail", r"leser\d+@|[\w.]+@example"), ("a card", r"\b2282\d{10}\b"),
