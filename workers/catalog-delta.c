@@ -65,7 +65,7 @@ enum { L_ORD, L_NOW, L_OWNED, L_DESCRIBED, L_NEWER };
 
 static const char look_sql[] =
     "SELECT a.ord, to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), t.owned, t.title IS NOT NULL,"
-    " t.owned_as_of >= a.as_of::timestamptz"
+    " t.owned_as_of > a.as_of::timestamptz" /* of one moment are also the two facts that made somebody ask */
     " FROM asked a LEFT JOIN titles t ON t.isbn = a.isbn";
 
 static void look_put(const void *of, struct db_columns *c)

@@ -422,7 +422,7 @@ static struct answer failed(const struct http_response *res, const struct messag
 static bool decided(const struct http_response *res, const struct message *m, bool of_title, struct answer *ret)
 {
     if (refuses_token(res))
-        *ret = quoted(CAUSE_CREDENTIALS, "token_refused", "OneClick refuses the token, or these are too many calls", res, m);
+        *ret = quoted(CAUSE_CREDENTIALS, "token_refused", "OneClick says that the token is wrong, or that its rate limit is reached: it has one text for both", res, m);
     else if (res->status == 429)
         *ret = quoted(CAUSE_RATE, "rate", "OneClick asks to slow down", res, m);
     else if (of_title && not_in_library(res, m))
