@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job, from nothing: LibCal bookings become pre-registrations at the PassagePoint gate.
+# The main jobs, from nothing: LibCal bookings become pre-registrations at the PassagePoint gate; OneClick's catalog becomes rows.
 #
 #   tests/demo.sh          builds, starts PostgreSQL, the embedded broker, the sandbox of vendors and the programs, books a
 #                          few rooms, tells what became of each, and ends
@@ -29,15 +29,20 @@ began=$SECONDS
 dir=$(mktemp -d "${TMPDIR:-/tmp}/shelfwire-demo.XXXXXX")
 chmod go+x "$dir"
 declare -A pids=()
+programs=(libcal-bookings bookings-new users-resolve prereg-create oneclick-catalog catalog-delta)
 
 finish() {
     local status=$?
 
     if [ "$keep" = yes ] && [ $status -eq 0 ]; then return; fi
     # the programs first, while the broker they say goodbye to is there; who has not gone in 5 s is not waited for
-    for name in libcal-bookings bookings-new users-resolve prereg-create; do kill "${pids[$name]:-}" 2>/dev/null || true; done
+    for name in "${programs[@]}"; do kill "${pids[$name]:-}" 2>/dev/null || true; done
     for _ in $(seq 50); do
-        kill -0 "${pids[libcal-bookings]:-0}" "${pids[bookings-new]:-0}" "${pids[users-resolve]:-0}" "${pids[prereg-create]:-0}" 2>/dev/null || break
+        local left=no
+        for name in "${programs[@]}"; do
+            if [ -n "${pids[$name]:-}" ] && kill -0 "${pids[$name]}" 2>/dev/null; then left=yes; fi
+        done
+        [ $left = yes ] || break
         sleep 0.1
     done
     { for name in "${!pids[@]}"; do kill -9 "${pids[$name]}" || true; done; wait; } 2>/dev/null || true
@@ -74,7 +79,7 @@ say() { printf '\n%s\n' "$*"; }
 tests/services/postgres.sh start "$dir/postgres" >"$dir/postgres.log"
 eval "$(tests/services/postgres.sh env "$dir/postgres")"
 start broker "$bin/embedded-broker" --port-file "$dir/broker.port" \
-    --topics bookings.new:4,bookings.new.dlq:1,users.resolve:4,users.resolve.dlq:1,prereg.create:4,prereg.create.dlq:1
+    --topics bookings.new:4,bookings.new.dlq:1,users.resolve:4,users.resolve.dlq:1,prereg.create:4,prereg.create.dlq:1,catalog.delta:4,catalog.delta.dlq:1
 start sandbox "$bin/sandbox" --port-file "$dir/sandbox.port"
 until_true "the embedded broker and the sandbox" 10 test -s "$dir/broker.port" -a -s "$dir/sandbox.port"
 vendors=http://127.0.0.1:$(cat "$dir/sandbox.port")
@@ -84,6 +89,8 @@ export LIBCAL_URL=$vendors LIBCAL_CLIENT_ID=123 LIBCAL_CLIENT_SECRET=sandbox-lib
 export ALMA_URL=$vendors ALMA_API_KEYS=sandbox-alma-key ALMA_CALLS_PER_SECOND=20
 export PASSAGEPOINT_URL=$vendors PASSAGEPOINT_USERNAME=sandbox PASSAGEPOINT_PASSWORD=sandbox-pp-password
 export PASSAGEPOINT_CATEGORIES='{"UGRD": "Student", "*": "Visitor"}' PASSAGEPOINT_DESTINATIONS='{"1234": "LibCal Gelman"}'
+export ONECLICK_URL=$vendors ONECLICK_LIBRARY_ID=1931 ONECLICK_TOKEN=sandbox-oneclick-token ONECLICK_DELTA_SECONDS=1 \
+    ONECLICK_AVAILABILITY_SECONDS=1
 SQL_DIR=$PWD/schemas/sql "$bin/migrate" >"$dir/migrate.log"
 
 vendor() { curl -fsS -X "$1" "$vendors/admin/$2" -H 'Content-Type: application/json' --data-binary @- >/dev/null; }
@@ -153,6 +160,23 @@ psql -X -P border=0 -P footer=off -c "SELECT to_char(at, 'HH24:MI:SS.MS') AS at,
 say "What the desk has to do, soonest visit first:"
 psql -X -P border=0 -P footer=off -c "SELECT d.kind, a.booking_id, to_char(visit_at + offset_s * interval '1 s', 'DD Mon HH24:MI') AS visit, left(d.reason, 90) AS reason
     FROM desk d JOIN appts a ON a.appt_id::text = d.subject WHERE closed_at IS NULL ORDER BY visit_at" | sed 's/^/    /'
+# ---- the OneClick catalog ----
+printf '{"count":2000}' | vendor POST oneclick/generate
+start catalog-delta "$bin/catalog-delta"
+"$bin/oneclick-catalog" --import >"$dir/import.log" 2>&1
+start oneclick-catalog "$bin/oneclick-catalog"
+until_true "the catalog" 60 holds "SELECT count(available) = 2000 FROM titles WHERE owned"
+say "OneClick's catalog was imported: $(sql "SELECT count(*) FROM titles WHERE owned") titles, $(sql "SELECT count(*) FROM titles WHERE available") of them available, read as a stream."
+read -r gone lent <<<"$(sql "SELECT min(isbn) || ' ' || max(isbn) FROM titles WHERE available" | tail -1)"
+vendor POST oneclick/titles <<'JSON'
+{"isbn":"9781615730186","mediaType":"eAudio","title":"The Wind in the Willows","authors":"Grahame, Kenneth","narrators":"Guskin, Laura Flanagan","language":"English","titleId":14888}
+JSON
+vendor DELETE "oneclick/titles/$gone" </dev/null
+printf '{"isbn":"%s","availability":false}' "$lent" | vendor POST oneclick/availability
+until_true "what changed in the catalog" 60 holds "SELECT count(*) = 3 FROM titles WHERE isbn = '9781615730186' AND owned OR isbn = '$gone' AND NOT owned OR isbn = '$lent' AND NOT available"
+say "Then one title was added (\"$(sql "SELECT title FROM titles WHERE isbn = '9781615730186'")\", sorted as \"$(sql "SELECT sort_title FROM titles WHERE isbn = '9781615730186'")\"), one was removed (its row stays,
+no longer owned) and one was lent out: $(sql "SELECT count(*) FROM titles WHERE words @@ websearch_to_tsquery('simple', 'wind willows grahame') AND owned") row for a search of \"wind willows grahame\", $(sql "SELECT count(*) FROM titles WHERE changed_at > (SELECT max(set_at) FROM producer_marks WHERE mark = 'import arrived') AND (removed_at IS NOT NULL OR isbn IN ('9781615730186', '$lent'))") rows changed since the import."
+
 say "Done in $((SECONDS - began)) s after the build: $(sql "SELECT count(*) FROM appts WHERE prereg_id IS NOT NULL") windows made, each once."
 
 if [ "$keep" = yes ]; then
@@ -160,7 +184,7 @@ if [ "$keep" = yes ]; then
     echo "    PostgreSQL   $(tests/services/postgres.sh env "$dir/postgres" | tr '\n' ' ')"
     echo "    Kafka        KAFKA_BOOTSTRAP_SERVERS=$KAFKA_BOOTSTRAP_SERVERS (embedded: one member a group)"
     echo "    vendors      $vendors (tests/sandbox/README.md)"
-    for program in libcal-bookings bookings-new users-resolve prereg-create; do
+    for program in "${programs[@]}"; do
         echo "    $program  $(grep -ohE 'http://[0-9.]+:[0-9]+' "$dir/$program.log" | tail -1)/metrics /readyz, log $dir/$program.log"
     done
     echo "    to end it:   kill ${pids[*]}; tests/services/postgres.sh stop $dir/postgres; rm -rf $dir"
