@@ -4,6 +4,7 @@
  */
 #include "common/booking.h"
 #include "common/catalog.h"
+#include "common/request.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,21 @@ static struct fault of_later_bookings(const char *value, size_t len)
     return booking_read(value, len, true, &(struct booking){0});
 }
 
+static struct fault of_folio(const char *value, size_t len)
+{
+    return request_read(value, len, "folio", &(struct request){0});
+}
+
+static struct fault of_wise(const char *value, size_t len)
+{
+    return request_read(value, len, "wise", &(struct request){0});
+}
+
+static struct fault of_oneclick(const char *value, size_t len)
+{
+    return request_read(value, len, "oneclick", &(struct request){0});
+}
+
 static const struct {
     const char *topic;
     struct fault (*decode)(const char *value, size_t len);
@@ -38,6 +54,10 @@ static const struct {
     {"users.resolve", of_later_bookings},
     {"prereg.create", of_later_bookings},
     {"catalog.delta", of_catalog},
+    {"folio.requests", of_folio},
+    {"wise.holds.prepare", of_wise},
+    {"wise.holds.place", of_wise},
+    {"oneclick.requests", of_oneclick},
 };
 
 int main(int argc, char **argv)

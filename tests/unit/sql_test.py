@@ -1,4 +1,5 @@
 """What the functions and triggers of schemas/sql do, on a throw-away PostgreSQL."""
+import datetime
 import pathlib
 import uuid
 
@@ -306,6 +307,10 @@ PURGE = [
                  " ('s', '1', 'finished', 'w', {-40}, {-40}), ('s', '2', 'finished', 'w', {-3}, {-3}),"
                  " ('s', '3', 'released', 'w', {-40}, {-40}), ('s', '4', 'unsure', 'w', {-40}, {-40}),"
                  f" ('s', '{NOBODY}', 'unsure', 'w', {{-40}}, {{-40}})"], {"intents": 3}),
+    ("requests", ["INSERT INTO requests (caller, ref, service, action, patron, asked, state, accepted_at, answered_at) VALUES"
+                  " ('c', '1', 'folio', 'renew', 'p', '{}', 'done', {-41}, {-40}), ('c', '2', 'folio', 'renew', 'p', '{}', 'refused', {-41}, {-3}),"
+                  " ('c', '3', 'folio', 'renew', 'p', '{}', 'waiting', {-41}, NULL), ('c', '4', 'folio', 'renew', 'p', '{}', 'asks', {-41}, {-40})"],
+     {"requests": 2}),
     ("what was taken over", ["INSERT INTO taken_over VALUES ('a', 'p', {-40}), ('b', NULL, {-3})"], {"taken_over": 1}),
     ("history", ["CREATE TABLE attempts_2020_05 PARTITION OF attempts FOR VALUES FROM ('2020-05-01 00:00+00') TO ('2020-06-01 00:00+00')",
                  "INSERT INTO attempts (at, stage, subject, work_id, call, verdict, code) SELECT at, 's', 'x', 'x', 'c', 'done', 'k'"
@@ -316,7 +321,7 @@ PURGE = [
 
 @pytest.mark.parametrize("there, deleted", [row[1:] for row in PURGE], ids=[row[0] for row in PURGE])
 def test_purge(db, there, deleted):
-    tables = ["appts", "bookings", "asked_ids", "users", "desk", "intents", "taken_over", "attempts"]
+    tables = ["appts", "bookings", "asked_ids", "users", "requests", "desk", "intents", "taken_over", "attempts"]
     for statement in there:
         for days in range(-60, 61):
             statement = statement.replace(f"{{{days}}}", f"now() + {days} * interval '1 day'")
@@ -342,6 +347,86 @@ def test_purge_is_quick_with_many_people(db):
             " SELECT 'l', '1', 'b' || n, 'G' || n, 'G' || n, 'd', now(), now() + interval '1 hour' FROM generate_series(20001, 60000) n")
     db.rows("SET statement_timeout = '20s'")
     assert dict(db.rows("SELECT * FROM purge(30)"))["users"] == 20000
+
+
+# ---- the catalog ----
+
+def title(db, isbn, **columns):
+    columns = {"isbn": isbn, "owned": True, "owned_as_of": "2026-11-20 10:00Z", **columns}
+    db.rows(f"INSERT INTO titles ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(columns))})", *columns.values())
+
+
+def mark(db, **marks):
+    for name, value in marks.items():
+        db.rows("INSERT INTO producer_marks (producer, mark, value) VALUES ('oneclick-catalog', %s, %s)", name.replace("_", " "), value)
+
+
+ARRIVED = [
+    ("never imported", {}, 0, None),
+    ("nothing was in it", {"import_as_of": "2026-11-20T10:00:00Z", "import_titles": "0"}, 0, True),
+    ("nothing has come", {"import_as_of": "2026-11-20T10:00:00Z", "import_titles": "200"}, 0, False),
+    ("one in a hundred is late", {"import_as_of": "2026-11-20T10:00:00Z", "import_titles": "200"}, 198, True),
+    ("two in a hundred are late", {"import_as_of": "2026-11-20T10:00:00Z", "import_titles": "200"}, 196, False),
+    ("they are of an earlier import", {"import_as_of": "2026-11-20T10:00:01Z", "import_titles": "200"}, 200, False),
+]
+
+
+@pytest.mark.parametrize("marks, count, arrived", [row[1:] for row in ARRIVED], ids=[row[0] for row in ARRIVED])
+def test_catalog_arrived(db, marks, count, arrived):
+    mark(db, **marks)
+    for i in range(count):
+        title(db, f"978{i:010d}")
+    assert db.one("SELECT catalog_arrived()") is arrived
+
+
+def test_catalog_again(db):
+    """What was sent and never read: compared again, read again, said."""
+    today = db.one("SELECT current_date")
+    mark(db, import_as_of=f"{today}T00:00:00Z", import_titles="1000", delta_day=f"{today}")
+    title(db, "9780000000001", available=True, available_as_of="2026-11-20 10:00Z", sent_available=False, sent_available_as_of="2026-11-21 10:00Z")
+    title(db, "9780000000002", available=True, available_as_of="2026-11-22 10:00Z", sent_available=True, sent_available_as_of="2026-11-21 10:00Z")
+    assert [row[0] for row in db.rows("SELECT catalog_again()")] == ["availability", "deltas", "import"]
+    assert db.rows("SELECT isbn, sent_available FROM titles ORDER BY 1") == [("9780000000001", None), ("9780000000002", True)]
+    assert db.one("SELECT value FROM producer_marks WHERE mark = 'delta day'") == str(today - datetime.timedelta(days=1))
+    assert [kind for kind, _ in desk(db)] == ["import_needed"]
+    db.rows("UPDATE producer_marks SET value = '2026-01-01T00:00:00Z' WHERE mark = 'import as of'")
+    db.rows("UPDATE producer_marks SET value = '2' WHERE mark = 'import titles'")
+    assert [row[0] for row in db.rows("SELECT catalog_again()")] == ["deltas"]
+    oldest = str(today - datetime.timedelta(days=179))  # OneClick keeps no more
+    assert db.one("SELECT value FROM producer_marks WHERE mark = 'delta day'") == max("2025-12-31", oldest)
+    assert db.rows("SELECT catalog_again()") == []
+
+
+def test_a_title_that_is_not_owned_is_not_available(db):
+    with pytest.raises(psycopg2.errors.CheckViolation):
+        title(db, "9780000000001", owned=False, available=True)
+
+
+# ---- what patrons ask for ----
+
+def request(db, **columns):
+    columns = {"caller": "c", "ref": "1", "service": "folio", "action": "renew", "patron": "p", "asked": "{}", **columns}
+    return db.one(f"INSERT INTO requests ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(columns))}) RETURNING request_id::text",
+                  *columns.values())
+
+
+def test_what_follows_from_a_requests_state(db):
+    plain, called = request(db), request(db, ref="2", callback_url="https://caller.example/done")
+    db.rows("UPDATE requests SET state = 'waiting'")
+    assert db.rows("SELECT callback_at FROM requests WHERE callback_at IS NOT NULL") == []
+    db.rows("UPDATE requests SET state = 'set_aside', code = 'tries_exhausted'")
+    assert db.one("SELECT array_agg(request_id::text) FROM requests WHERE callback_at IS NOT NULL") == [called]
+    assert desk(db) == [("request_set_aside", "folio renew: tries_exhausted")] * 2
+    assert db.one("SELECT request_again(%s, 'the desk')", plain) is True
+    assert db.one("SELECT request_again(%s, 'the desk')", plain) is False
+    assert db.rows("SELECT state, sent_at FROM requests WHERE request_id = %s", plain) == [("accepted", None)]
+    assert db.rows("SELECT subject FROM desk WHERE closed_at IS NULL") == [(called,)]
+
+
+def test_a_callers_ref_is_one_request(db):
+    request(db)
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        request(db)
 
 
 # ---- what the tables refuse ----
