@@ -21,7 +21,7 @@ void log_open(const char *program, enum log_level least, enum log_format format)
 void log_about(enum log_level level, const char *subject, const char *format, ...)
 {
     static const char *const names[] = {"debug", "info", "warn", "error"};
-    static struct text line;
+    struct text line = {0}; /* of its own: librdkafka logs from its threads too */
     char what[512];
     struct timespec now;
     struct tm utc;
@@ -39,7 +39,6 @@ void log_about(enum log_level level, const char *subject, const char *format, ..
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &utc);
     strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &utc);
-    text_clear(&line);
     if (log_format == LOG_JSON) {
         text_printf(&line, "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"program\":\"%s\",", when, now.tv_nsec / 1000000,
                     names[level], log_program);
@@ -55,6 +54,7 @@ void log_about(enum log_level level, const char *subject, const char *format, ..
         text_printf(&line, "%s.%03ldZ %-5s %s: %s%s%s\n", when, now.tv_nsec / 1000000, names[level], log_program,
                     subject ? subject : "", subject ? ": " : "", what);
     }
-    if (write(STDERR_FILENO, text_str(&line), line.len) < 0)
-        return; /* nobody reads the log: there is nowhere to say so */
+    ssize_t written = write(STDERR_FILENO, text_str(&line), line.len);
+    (void)written; /* nobody reads the log: there is nowhere to say so */
+    text_free(&line);
 }

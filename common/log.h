@@ -1,6 +1,6 @@
 /*
  * log.h - one line an event, on standard error: for a person on a terminal (LOG_FORMAT=text), for a machine elsewhere
- * (json). Never a secret or a person's data: callers describe, they do not quote.
+ * (json). Never a secret or a person's data: callers describe, they do not quote. Any thread may log.
  */
 #ifndef SHELFWIRE_LOG_H
 #define SHELFWIRE_LOG_H
