@@ -19,24 +19,7 @@ static struct fault check_source(const char *source)
 
 static struct fault check_id(const char *key, const char *id)
 {
-    for (const char *c = id; *c; c++)
-        if (*c < ' ' || *c > '~')
-            return FAULT(REJECT, "%s: want printable ASCII", key);
-    if (*id == ' ' || id[strlen(id) - 1] == ' ')
-        return FAULT(REJECT, "%s: begins or ends with a space", key);
-    return FAULT_OK;
-}
-
-static struct fault check_uuid(const char *key, const char *id)
-{
-    static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
-    size_t at = 0;
-
-    while (form[at] && (form[at] == 'x' ? id[at] && strchr("0123456789abcdef", id[at]) : id[at] == '-'))
-        at++;
-    if (form[at] || id[at])
-        return FAULT(REJECT, "%s: want a UUID in lower case", key);
-    return FAULT_OK;
+    return text_is_id(id) ? FAULT_OK : FAULT(REJECT, "%s: want printable ASCII, without a space at either end", key);
 }
 
 /* A schema counts characters, a buffer bytes: so a text is to fit even if all were as wide as the widest of them. */
@@ -64,7 +47,8 @@ static struct fault read_members(json_object *in, bool with_primary_id, struct b
     TRY(json_text(in, "booking_id", b->booking_id, sizeof b->booking_id));
     TRY(check_id("booking_id", b->booking_id));
     TRY(json_text(in, "appt_id", b->appt_id, sizeof b->appt_id));
-    TRY(check_uuid("appt_id", b->appt_id));
+    if (!text_is_uuid(b->appt_id))
+        return FAULT(REJECT, "appt_id: want a UUID in lower case");
     TRY(json_text(in, "asked_id", b->asked_id, sizeof b->asked_id));
     TRY(check_id("asked_id", b->asked_id));
     if (with_primary_id) {

@@ -17,37 +17,18 @@ static struct fault check_word(const char *key, const char *word)
     return FAULT_OK;
 }
 
-static struct fault check_uuid(const char *id)
-{
-    static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
-    size_t at = 0;
-
-    while (form[at] && (form[at] == 'x' ? id[at] && strchr("0123456789abcdef", id[at]) : id[at] == '-'))
-        at++;
-    return form[at] || id[at] ? FAULT(REJECT, "request_id: want a UUID in lower case") : FAULT_OK;
-}
-
-static struct fault check_patron(const char *patron)
-{
-    for (const char *c = patron; *c; c++)
-        if (*c < ' ' || *c > '~')
-            return FAULT(REJECT, "patron: want printable ASCII");
-    if (*patron == ' ' || patron[strlen(patron) - 1] == ' ')
-        return FAULT(REJECT, "patron: begins or ends with a space");
-    return FAULT_OK;
-}
-
 static struct fault read_members(json_object *in, const char *service, struct request *r)
 {
     TRY(json_text(in, "request_id", r->request_id, sizeof r->request_id));
-    TRY(check_uuid(r->request_id));
+    if (!text_is_uuid(r->request_id))
+        return FAULT(REJECT, "request_id: want a UUID in lower case");
     TRY(json_text(in, "service", r->service, sizeof r->service));
     if (strcmp(r->service, service) != 0)
         return FAULT(REJECT, "service: want %s, found another", service);
     TRY(json_text(in, "action", r->action, sizeof r->action));
     TRY(check_word("action", r->action));
     TRY(json_text(in, "patron", r->patron, sizeof r->patron));
-    return check_patron(r->patron);
+    return text_is_id(r->patron) ? FAULT_OK : FAULT(REJECT, "patron: want printable ASCII, without a space at either end");
 }
 
 struct fault request_read(const char *value, size_t len, const char *service, struct request *ret)

@@ -160,3 +160,22 @@ bool text_fit(char *to, size_t size, const char *from, size_t len)
     to[len] = '\0';
     return true;
 }
+
+bool text_is_uuid(const char *string)
+{
+    static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+    size_t at = 0;
+
+    while (form[at] && (form[at] == 'x' ? string[at] && strchr("0123456789abcdef", string[at]) : string[at] == '-'))
+        at++;
+    return !form[at] && !string[at];
+}
+
+bool text_is_id(const char *string)
+{
+    const char *c = string;
+
+    while (*c >= ' ' && *c <= '~')
+        c++;
+    return !*c && *string && *string != ' ' && c[-1] != ' ';
+}

@@ -36,6 +36,12 @@ void text_percent(struct text *t, const char *string);
 /* A JSON string, quotes included. The input must be valid UTF-8. */
 void text_json(struct text *t, const char *string);
 
+/* A UUID in lower case, as 0b8f3c1e-52d7-4f0a-9a64-6e1d2f9b7c35. */
+bool text_is_uuid(const char *string);
+
+/* Printable ASCII, no space at either end: what may be a key. */
+bool text_is_id(const char *string);
+
 /* Copies at most size-1 bytes, cuts at a character's boundary (UTF-8), terminates. Returns whether all fitted. */
 bool text_copy(char *to, size_t size, const char *from);
 

@@ -152,11 +152,30 @@ static void test_too_long(void **state)
     free(much);
 }
 
+static void test_ids(void **state)
+{
+    static const struct {
+        const char *text;
+        bool uuid, id;
+    } rows[] = {
+        {"0b8f3c1e-52d7-4f0a-9a64-6e1d2f9b7c35", true, true}, {"0B8F3C1E-52D7-4F0A-9A64-6E1D2F9B7C35", false, true},
+        {"0b8f3c1e-52d7-4f0a-9a64-6e1d2f9b7c3", false, true}, {"0b8f3c1e-52d7-4f0a-9a64-6e1d2f9b7c355", false, true},
+        {"0b8f3c1e52d74f0a9a646e1d2f9b7c35", false, true},    {"0b8f3c1e-52d7-4f0a-9a64-6e1d2f9b7c3g", false, true},
+        {"", false, false},   {" ", false, false},  {"a", false, true},  {"a b", false, true}, {" a", false, false},
+        {"a ", false, false}, {"a\tb", false, false}, {"\xc3\xa9", false, false}, {"a\x7f", false, false}, {"~!", false, true},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(rows); i++)
+        if (text_is_uuid(rows[i].text) != rows[i].uuid || text_is_id(rows[i].text) != rows[i].id)
+            fail_msg("\"%s\"", rows[i].text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_percent), cmocka_unit_test(test_json),    cmocka_unit_test(test_copy),
-        cmocka_unit_test(test_numbers), cmocka_unit_test(test_growing), cmocka_unit_test(test_too_long),
+        cmocka_unit_test(test_numbers), cmocka_unit_test(test_growing), cmocka_unit_test(test_too_long), cmocka_unit_test(test_ids),
     };
 
     return cmocka_run_group_tests_name("text", tests, NULL, NULL);
