@@ -62,7 +62,7 @@ static bool segment_fits(struct slice segment, struct slice choice)
     return false;
 }
 
-static bool path_fits(struct slice path, const char *pattern, struct request *req)
+bool path_fits(struct slice path, const char *pattern, struct request *req)
 {
     size_t count = 0;
 
@@ -122,6 +122,12 @@ static void route(struct exchange *x)
                 && find_call(x, vendors[i]->admin, inner))
                 return;
         x->call = NULL;
+        return;
+    }
+    for (size_t i = 0; vendors[i]; i++) {
+        if (!vendors[i]->route || !vendors[i]->route(x))
+            continue;
+        x->vendor = vendors[i];
         return;
     }
     for (size_t i = 0; vendors[i]; i++) {

@@ -26,7 +26,7 @@
 struct request {
     enum http_method method;
     struct slice target, path, query, body;
-    struct slice authorization, token, accept, content_type;
+    struct slice authorization, token, accept, content_type, wise_key;
     struct slice args[ARGS_MAX];     /* what stood for each {} in the call's path, percent-encoded as it came */
     struct slice arg;                /* the last of them */
 };
@@ -109,6 +109,7 @@ struct vendor {
     const struct setting *settings;  /* ends with a row without a name */
     const char *const *shapes;       /* fault kinds only this vendor knows; ends with NULL */
     struct vendor_state *state;
+    bool (*route)(struct exchange *x);       /* sets the call, where the prefix and the path alone do not; may be NULL */
     void (*reset)(unsigned what);
     void (*error)(struct exchange *x, int status, const char *code, const char *message, enum error_form form);
     void (*answered)(int64_t effect);
@@ -134,6 +135,9 @@ struct text *answer(struct exchange *x, int status, const char *content_type);
 void answer_pieces(struct exchange *x, int status, const char *content_type, struct pieces pieces);
 void answer_json_error(struct exchange *x, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void answer_plain(struct exchange *x, int status, const char *sentence);
+
+/* Whether a path is this one (see struct call); sets the request's args. */
+bool path_fits(struct slice path, const char *pattern, struct request *req);
 
 const struct vendor *vendor_named(struct slice name);
 const struct call *call_named(const struct vendor *v, struct slice name);

@@ -10,9 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-extern const struct vendor libcal, alma, passagepoint, oneclick;
+extern const struct vendor libcal, alma, passagepoint, oneclick, wise;
 
-const struct vendor *const vendors[] = { &libcal, &alma, &passagepoint, &oneclick, NULL };
+const struct vendor *const vendors[] = { &libcal, &alma, &passagepoint, &oneclick, &wise, NULL };
 
 static const char usage[] =
     "usage: sandbox [--port N] [--port-file FILE] [--bind ADDRESS]\n"

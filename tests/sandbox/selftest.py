@@ -2,6 +2,8 @@
 """selftest.py SANDBOX - start that sandbox and check every behaviour and every kind of fault its manual page names."""
 
 import datetime
+import hashlib
+import hmac
 import http.client
 import json
 import os
@@ -821,6 +823,345 @@ def test_down(s):
     same(s.get("/pp/api/v2/person/byUniqueId", on=s.connect(door)).status, 401, "a reset brings it up, without tokens")
 
 
+# ---- OCLC Wise ----
+
+PSID = "4be868c83ea2f8c03b3e052bb35cf0ff"
+OTHER_PSID = "00000000000000000000000000000001"
+
+
+class Wise:
+    """A patron at Wise, as a discovery layer sees it."""
+
+    def __init__(self, s, patron=PSID, day=None):
+        self.s, self.patron, self.token, self.day = s, patron, None, day
+
+    def key(self, day=None, key="sandbox-wise-key"):
+        if day is None:
+            day = self.day if self.day is not None else int(time.time()) // 86400
+        message = "%dShelfwire" % day
+        return "sandbox-app:" + hmac.new(key.encode(), message.encode(), hashlib.sha256).hexdigest()
+
+    def call(self, method, path, body=None, **more):
+        headers = {"WISE_KEY": self.key()}
+        if self.token:
+            headers["Authorization"] = self.token
+        headers.update(more.pop("headers", {}))
+        return self.s.call(method, path, body, headers, **more)
+
+    def path(self, behind=""):
+        return "/restapi/patron/%s/library/I649%s" % (self.patron, behind)
+
+    def log_in(self, username=None, password="sandbox"):
+        a = self.call("POST", "/restapi/patron/authentication",
+                      {"username": username or self.patron, "password": password})
+        if a.status == 200:
+            self.token = a.json()["token"]
+        return a
+
+    def prepare(self, title, branch="6490", **more):
+        return self.call("GET", self.path("/preparehold/%s/branch/%s" % (title, branch)), **more)
+
+    def options(self, titles, kind="ONE", branch="6490"):
+        return self.call("PUT", "/restapi/patron/%s/holdoption" % self.patron, {
+            "titleHoldOptions": [{"bibliographicRecordId": t} for t in titles], "holdType": kind, "pickupBranchId": branch})
+
+    def place(self, title, branch="6490", parameters=None, on=None, **more):
+        if parameters is None:
+            parameters = self.prepare(title, branch).json()["holdParameters"]
+        return self.call("POST", self.path("/hold"), {"bibliographicRecordId": title, "holdParameters": parameters,
+                                                      "pickupLocationBranchId": branch, **more}, on=on)
+
+    def place_several(self, titles, kind="ONE", fast=False, **more):
+        return self.call("POST", "/restapi/patron/%s/hold" % self.patron, {
+            "holds": [{"bibliographicRecordId": t, "fastDeliveryAllowed": fast} for t in titles], "holdType": kind,
+            "pickupBranchId": "6490", **more})
+
+    def list(self, query=""):
+        return self.call("GET", self.path("/hold") + query).json()
+
+    def cancel(self, hold):
+        return self.call("DELETE", self.path("/hold/%s" % hold))
+
+
+def errors(a):
+    return a.json().get("validationErrors")
+
+
+def wise_with(s, titles=("4595", "1137719"), day=None, **settings):
+    if settings:
+        s.set(wise=settings)
+    s.admin("POST", "/wise/titles", [t if isinstance(t, dict) else {"id": t} for t in titles])
+    s.admin("POST", "/wise/patrons", [{"patronSystemId": PSID, "username": "ada"}, {"patronSystemId": OTHER_PSID}])
+    w = Wise(s, day=day)
+    same(w.log_in("ada").status, 200, "a patron logs in")
+    return w
+
+
+def test_wise_keys(s):
+    w = wise_with(s)
+    a = w.log_in("ada")
+    same({k: a.json()[k] for k in ("patronSystemId", "libraryId", "membershipExpiryDate", "id", "validationErrors")},
+         {"patronSystemId": PSID, "libraryId": "I649", "membershipExpiryDate": "2099-06-30", "id": "", "validationErrors": []},
+         "a log-in says who the patron is")
+    a = w.log_in("ada", "wrong")
+    same((a.status, len(errors(a))), (401, 1), "a wrong password")
+    same(w.log_in("nobody").status, 401, "an unknown patron")
+    today = int(time.time()) // 86400
+    for what, key in (("yesterday's", w.key(today - 1)), ("tomorrow's", w.key(today + 1)), ("another", w.key(key="x")),
+                      ("no", ""), ("half a", w.key()[:-1])):
+        same(w.prepare("4595", headers={"WISE_KEY": key}).status, 403, "%s key" % what)
+    same(w.prepare("4595").status, 200, "today's key")
+    same(w.prepare("4595", headers={"Authorization": ""}).status, 401, "no token")
+    same(w.prepare("4595", headers={"Authorization": "Bearer " + w.token}).status, 401, "a token behind Bearer")
+    other = Wise(s, OTHER_PSID)
+    other.token = w.token
+    same(other.prepare("4595").status, 403, "another patron's token")
+    staff = Wise(s)
+    a = staff.call("POST", "/restapi/login", {"username": "sandbox", "password": "sandbox-wise-password"})
+    staff.token = a.json()["token"]
+    check("patronSystemId" not in a.json(), "staff is no patron", a.body)
+    same(staff.call("POST", "/restapi/login", {"username": "sandbox", "password": "x"}).status, 401, "staff's wrong password")
+    same(staff.prepare("4595").status, 403, "staff's own token is no patron's")
+    a = staff.call("POST", staff.path("/proxyauthentication"), {})
+    same((a.status, a.json().get("patronSystemId")), (200, PSID), "staff gets a patron's token")
+    w.token = a.json()["token"]
+    same(w.prepare("4595").status, 200, "which works")
+    same(w.call("POST", w.path("/proxyauthentication"), {}).status, 403, "a patron gets none")
+    s.set(wise={"proxy_auth": False})
+    same(staff.call("POST", staff.path("/proxyauthentication"), {}).status, 403, "without the right staff gets none")
+    s.admin("POST", "/vendor", {"vendor": "wise", "revoke_tokens": True})
+    same(w.prepare("4595").status, 401, "a revoked token")
+
+
+def test_wise_midnights(s):
+    w = wise_with(s, day=18788, now="2021-06-10T23:30:00+02:00", bad_key_status=401, bad_token_status=403)
+    same(w.log_in("ada").status, 200, "the key of the UTC day, half an hour before the library's midnight")
+    same(w.prepare("4595").status, 200, "a token before it ends")
+    s.set(wise={"now": "2021-06-10T23:59:59+02:00"})
+    same(w.prepare("4595").status, 403, "a token ends at 23:59:59, in the library")
+    s.set(wise={"now": "2021-06-11T01:30:00+02:00"})
+    same(w.log_in("ada").status, 200, "the same key behind the library's midnight")
+    s.set(wise={"now": "2021-06-11T02:00:00+02:00"})
+    same(w.prepare("4595").status, 401, "the key ends at the UTC midnight")
+    w.day = 18789
+    same(w.prepare("4595").status, 200, "the next day's key, the token of before")
+    w.place("4595")
+    hold = w.list()["items"][0]
+    same((hold["holdPlacedDate"], hold["requestDueDate"], hold["holdNumber"]), ("2021-06-11", "2022-06-11", "21061100001"),
+         "days are the library's")
+
+
+def test_wise_single(s):
+    w = wise_with(s, ({"id": "4595", "title": "Glas", "ill": True, "queue": 3, "reservationCost": "0.75"},
+                      {"id": "7", "hold": False, "ill": True}, {"id": "8", "hold": False}))
+    a = w.prepare("4595").json()
+    same(a, {"id": "", "validationErrors": [], "holdPossible": True, "chooseIssueFirst": False, "pickupLocations": [
+        {"branchId": b, "locationType": "B", "description": d}
+        for b, d in (("6491", "Negenmanneke"), ("6492", "Ruisbroek"), ("6493", "Vlezenbeek"))],
+        "pickupLocation": {"branchId": "6490", "locationType": "B"},
+        "reservationCostDetails": {"placementCost": 0.0, "pickupFee": 0.0, "lendingFee": 0.0}, "punchCardPunches": 0,
+        "holdParameters": "N;N649;BIEB;I649;6490;6490|6491|6492|6493|~~~~|", "queuePosition": 4, "messageParameters": [],
+        "reservationCost": 0.75, "illAllowed": True}, "an offer")
+    same(w.prepare("9").status, 404, "a title nobody has")
+    same(errors(w.prepare("9")), [], "and Wise says so itself")
+    same(w.prepare("4595", "7000").status, 404, "a branch nobody has")
+    a = w.place("4595")
+    same((a.status, a.json()), (200, {"id": "", "validationErrors": []}), "a hold")
+    listed = w.list()
+    same((listed["offset"], listed["limit"], listed["total"]), (0, 50, 1), "a list")
+    hold = listed["items"][0]
+    same((hold["bibliographicRecordId"], hold["holdStatus"], hold["title"], hold["cancelAllowed"], hold["awaitingPickup"],
+          hold["pickupLocationBranchId"], "groupHoldId" in hold), ("4595", "ACTIVE", "Glas", True, False, "6490", False),
+         "a hold in the list")
+    same(w.prepare("4595").json()["queuePosition"], 5, "the queue has grown")
+    same(len(errors(w.place("4595", "6491", w.prepare("4595").json()["holdParameters"]))), 1,
+         "another branch with the parameters of before")
+    same(errors(w.place("4595", "6491")), [], "another branch, prepared again")
+    same(w.list()["items"][0]["pickupLocationBranchId"], "6491", "is the branch of the hold")
+    same(len(errors(w.place("4595", parameters="N;"))), 1, "other parameters")
+    offered = w.prepare("7").json()
+    same((offered["holdPossible"], offered["illAllowed"]), (False, True), "only an ILL is possible")
+    same(len(errors(w.place("7"))), 1, "so no hold is placed")
+    same(errors(w.place("7", parameters="I" + offered["holdParameters"][1:])), [], "but an ILL")
+    same(len(errors(w.place("8", parameters="I" + w.prepare("8").json()["holdParameters"][1:]))), 1, "where it is allowed")
+    same(errors(w.place("4595", requestDueDate="2099-02-28")), [], "a due date")
+    same(w.list()["items"][0]["requestDueDate"], "2099-02-28", "is kept")
+    same(len(errors(w.place("4595", requestDueDate="2099-02-30"))), 1, "one that is no day")
+    same(len(errors(w.place("4595", requestDueDate="2001-01-01"))), 1, "one that is over")
+    same(errors(w.place(4595)), [], "a title as a number")
+    of = s.admin("GET", "/effects?vendor=wise")
+    same((of["holds_total"], of["cancels_total"], of["duplicates_total"]), (5, 0, 3), "what was done")
+    same([h["ill"] for h in of["holds"]], [False, False, True, False, False], "and what was an ILL")
+    check(all(h["answered"] for h in of["holds"]), "all was answered", of)
+    s.set(wise={"duplicate_status": 409, "holds_max": 6})
+    a = w.place("4595")
+    same((a.status, len(errors(a))), (409, 1), "a second hold can be refused")
+    s.admin("POST", "/wise/titles", [{"id": "10"}, {"id": "11"}])
+    same([len(errors(w.place(t))) for t in ("10", "11")], [0, 1], "and more holds than a patron may have")
+    s.set(wise={"place_answer": "hold", "place_status": 201, "holds_max": 0})
+    a = w.place("11")
+    same((a.status, a.json()["id"]), (201, w.list()["items"][0]["id"]), "an answer with ids")
+    s.set(wise={"place_answer": "empty", "duplicate_status": 0})
+    same(w.place("11").body, b"", "an empty answer")
+
+
+def test_wise_several(s):
+    w = wise_with(s, ("1137719", {"id": "4595", "ill": True}, {"id": "8", "hold": False},
+                      {"id": "9", "fast": True, "placementCost": 0.5, "fastCost": 2.5}))
+    a = w.options(["1137719", "4595"]).json()
+    same((a["pickupBranchId"], a["holdType"], a["searchStrategy"], a["reservationCostDetails"]),
+         ("6490", "ONE", "BRANCH", {"placementCost": 0, "pickupFee": 0, "punchCardPunches": 0}), "options")
+    same(a["titleHoldOptions"][1], {"bibliographicRecordId": 4595, "issueId": "", "holdAllowed": True,
+                                    "fastDeliveryAllowed": False, "queuePosition": 1, "illAllowed": True}, "of a title")
+    same(a["altPickupBranches"][0], {"locationNumber": "6491", "locationType": "B", "description": "Negenmanneke"},
+         "other branches")
+    same(w.options(["1"]).status, 404, "a title nobody has")
+    same([len(errors(w.options(["4595"], *more))) for more in (("SOME",), ("ONE", "7000"))], [1, 1], "what is none")
+    same(len(errors(w.options([]))), 1, "no titles")
+    s.fault(vendor="wise", call="holdoption", kind="printed", count=1)
+    check(b"}\nsearchStrategy\":\"BRANCH\"" in w.options(["4595"]).body, "as the document prints it")
+    a = w.place_several(["1137719", "4595"]).json()
+    group = a["groupHoldId"]
+    same([h["bibliographicRecordId"] for h in a["holds"]], [1137719, 4595], "a group")
+    listed = w.list()["items"]
+    same([(h["bibliographicRecordId"], h["groupHoldId"]) for h in listed], [("4595", group), ("1137719", group)],
+         "is in the list, newest first")
+    same(listed[1]["id"], str(group), "a group has the id of its first hold")
+    s.admin("PATCH", "/wise/holds/%s" % listed[0]["id"], {"holdStatus": "MESSAGE_SENT"})
+    listed = w.list()["items"]
+    same([(h["bibliographicRecordId"], h["holdStatus"], h["awaitingPickup"], h["cancelAllowed"]) for h in listed],
+         [("4595", "MESSAGE_SENT", True, False)], "once one has an item the others are gone")
+    check("holdDueDate" in listed[0], "what waits says until when", listed)
+    same(len(errors(w.cancel(listed[0]["id"]))), 1, "and cannot be cancelled")
+    a = w.place_several(["1137719", "8"], "ALL").json()
+    check("groupHoldId" not in a, "holds of their own have no group", a)
+    same([h["holdAllowed"] for h in a["holds"]], [True, False], "what cannot be held is not")
+    same(w.list()["total"], 2, "and is not in the list")
+    s.set(wise={"group_of_all": True})
+    check("groupHoldId" in w.place_several(["1137719"], "ALL").json(), "unless they have")
+    same(len(errors(w.place_several(["9"], fast=True))), 1, "fast delivery is an option")
+    s.set(wise={"fast_delivery": True})
+    same(w.options(["9"]).json()["reservationCostDetails"]["placementCost"], 2.5, "with costs of its own")
+    same(errors(w.place_several(["9"], fast="true")), [], "as the document writes booleans")
+    same(len(errors(w.place_several(["9"], fast=True, searchStrategy="ELSEWHERE"))), 1, "a strategy that is none")
+    holds = s.admin("GET", "/effects?vendor=wise&kind=holds")["holds"]
+    same((holds[-1]["fast"], holds[1]["ill"], holds[0]["ill"]), (True, True, False), "fast ones and ILL are known")
+    s.set(wise={"ids": "strings"})
+    same(w.options(["9"]).json()["titleHoldOptions"][0]["bibliographicRecordId"], "9", "ids as texts")
+    s.set(wise={"ids": "numbers"})
+    same(w.list()["items"][0]["bibliographicRecordId"], 9, "ids as numbers")
+
+
+def test_wise_list(s):
+    w = wise_with(s, accept_all_titles=True)
+    ids = s.admin("POST", "/wise/holds", [{"patronSystemId": PSID, "bibliographicRecordId": 100 + i,
+                                           "holdPlacedDate": "2021-06-10"} for i in range(120)])["ids"]
+    same(s.counts("wise")["holds"], 0, "loaded holds are no effects")
+    seen, pages = [], []
+    while len(seen) < 120 and len(pages) < 9:
+        page = w.list("?offset=%d&limit=50" % len(seen))
+        pages.append(len(page["items"]))
+        seen += [h["id"] for h in page["items"]]
+    same((pages, seen), ([50, 50, 20], ids[::-1]), "pages, newest first")
+    same(w.list()["items"][0]["holdPlacedDate"], "2021-06-10", "a loaded day")
+    same(len(w.list("?limit=500")["items"]), 50, "no page is longer than page_max")
+    s.set(wise={"paging": False})
+    same(w.list("?offset=50")["items"][0]["id"], ids[-1], "a list that does not page")
+    a = w.cancel(ids[-1])
+    same((a.status, errors(a)), (200, []), "a hold is cancelled")
+    same(w.cancel(ids[-1]).status, 404, "a second time it is not there")
+    same(w.list()["total"], 119, "it is gone from the list")
+    s.admin("DELETE", "/wise/holds/" + ids[-2])
+    same(w.list()["total"], 118, "the library takes one away")
+    s.admin("PATCH", "/wise/holds/" + ids[-3], {"holdStatus": "CLOSED"})
+    same(w.list()["total"], 117, "a closed one is not active")
+    s.admin("PATCH", "/wise/holds/" + ids[-4], {"cancelAllowed": False})
+    same(len(errors(w.cancel(ids[-4]))), 1, "one that cannot be cancelled")
+    other = Wise(s, OTHER_PSID)
+    other.log_in()
+    same(other.cancel(ids[0]).status, 404, "nor can another patron's")
+    same(other.list()["total"], 0, "whose list is empty")
+    of = s.admin("GET", "/effects?vendor=wise&kind=cancels")
+    same([(c["id"], c["answered"]) for c in of["cancels"]], [(ids[-1], True)], "one was cancelled by its patron")
+    same(s.counts("wise", "cancel")["effects"], 1, "and counted")
+    for kind, member in (("undated", "holdPlacedDate"), ):
+        s.fault(vendor="wise", call="list", kind=kind, count=1)
+        check(member not in w.list()["items"][0], kind)
+    s.admin("PATCH", "/wise/holds/" + ids[-5], {"holdStatus": "RECEIVED"})
+    s.fault(vendor="wise", call="list", kind="misspelled_status", count=1)
+    check("RECIEVED" in [h["holdStatus"] for h in w.list()["items"]], "a status as the client knows it")
+
+
+def test_wise_spellings(s):
+    w = wise_with(s)
+    paths = {(root, words): "%s/patron/%s/%s" % (root, PSID, words) for root in ("/restapi", "")
+             for words in ("library/I649/preparehold/4595/branch/6490", "libraryId/I649/prepareHold/4595/branch/6490")}
+    for root, words, right in (("restapi", "client", 0), ("restapi", "document", 1), ("bare", "client", 2),
+                               ("bare", "document", 3), ("both", "both", None)):
+        s.set(wise={"root": root, "words": words})
+        same([w.call("GET", path).status for path in paths.values()],
+             [200 if right in (None, i) else 404 for i in range(4)], "paths: %s, %s" % (root, words))
+    s.set(wise={"root": "restapi", "words": "client"})
+    check(b"validationErrors" not in w.call("GET", list(paths.values())[1]).body, "what is not Wise's own has no envelope")
+    same(w.call("PUT", "/restapi/patron/%s/holdOption" % PSID, {}).status, 404, "holdOption")
+    same(w.call("PUT", "/restapi/patron/%s/holdoption" % PSID, {}).status, 200, "holdoption")
+    check(s.counts("wise", "other")["requests"] >= 3, "the wrong ones are counted")
+
+
+def test_wise_faults(s):
+    w = wise_with(s)
+    parameters = w.prepare("4595").json()["holdParameters"]
+    s.fault(vendor="wise", call="place", key="4595", kind="drop_after", count=1)
+    same(ends(lambda: w.place("4595", parameters=parameters)), "closed", "a lost answer")
+    same([h["bibliographicRecordId"] for h in w.list()["items"]], ["4595"], "of a hold that was placed")
+    same(w.place("4595", parameters=parameters).status, 200, "sent again")
+    of = s.admin("GET", "/effects?vendor=wise")
+    same(([(h["answered"], h["again"]) for h in of["holds"]], of["duplicates_total"]), ([(False, False), (True, True)], 1),
+         "it is there twice")
+    same([h["id"] for h in s.admin("GET", "/effects?vendor=wise&kind=duplicates")["duplicates"]], [of["holds"][1]["id"]],
+         "as the duplicates say")
+    same(s.admin("GET", "/effects?vendor=wise&kind=holds&limit=1")["next"], 1, "in pages")
+    s.fault(vendor="wise", call="place_several", key="1137719", kind="drop_before", count=1)
+    same(ends(lambda: w.place_several(["4595", "1137719"])), "closed", "a group that never arrived")
+    same(w.list()["total"], 2, "was not placed")
+    s.fault(vendor="wise", call="place_several", kind="some_missing", count=1)
+    same(len(w.place_several(["4595", "1137719"]).json()["holds"]), 1, "an answer that lacks a title")
+    same(w.list()["total"], 4, "which was placed")
+    s.fault(vendor="wise", call="place_several", kind="printed", count=1)
+    check(b"},],\"holdType\"" in w.place_several(["4595"]).body, "a trailing comma")
+    hold = w.list()["items"][0]["id"]
+    s.fault(vendor="wise", call="cancel", key=hold, kind="status", status=500, effect=True, count=1)
+    same(w.cancel(hold).status, 500, "a 500 after all was done")
+    check(hold not in [h["id"] for h in w.list()["items"]], "and it was cancelled")
+    s.fault(vendor="wise", call="preparehold", kind="refused", count=1)
+    same(errors(w.prepare("4595"))[0]["code"], "REFUSED", "a refusal")
+    s.fault(vendor="wise", call="preparehold", kind="refused_in_words", count=1)
+    check(isinstance(errors(w.prepare("4595"))[0], str), "a refusal in words")
+    s.fault(vendor="wise", call="preparehold", kind="own_404", count=1)
+    a = w.prepare("4595")
+    same((a.status, errors(a)), (404, []), "a 404 of its own")
+    s.fault(vendor="wise", call="preparehold", kind="no_queue", count=1)
+    same(w.prepare("4595").json()["queuePosition"], "", "no queue")
+    s.fault(vendor="wise", call="preparehold", kind="cost_text", count=1)
+    same(w.prepare("4595").json()["reservationCost"], "0.0", "a cost as a text")
+    s.fault(vendor="wise", call="preparehold", kind="not_possible", count=1)
+    same(w.prepare("4595").json()["holdPossible"], False, "not possible")
+    for kind, status in (("json_error_list", 400), ("unauthorized", 401), ("rate_limited", 429)):
+        s.fault(vendor="wise", call="list", kind=kind, count=1)
+        a = w.call("GET", w.path("/hold"))
+        same((a.status, len(errors(a))), (status, 1), kind)
+    s.fault(vendor="wise", call="list", kind="json_error_object", count=1)
+    check("error" in w.list(), "an error as an object")
+    s.admin("POST", "/reset", {"only": ["effects"]})
+    same((w.list()["total"], s.counts("wise")["patrons"]), (0, 2), "effects are forgotten, patrons are not")
+    s.set(wise={"accept_all_titles": True, "accept_all_patrons": True})
+    w = Wise(s, "f" * 32)
+    same(w.log_in().status, 200, "any patron")
+    same(errors(w.place("123456")), [], "any title")
+    same(errors(w.place_several(["%d" % (1000 + i) for i in range(50)])), [], "any titles, many at once")
+    same(len(errors(w.place_several(["%d" % (1000 + i) for i in range(51)]))), 1, "but not more")
+
+
 def test_reset(s):
     s.set(alma={"latency_ms": 7}, libcal={"now": "2026-10-12T10:00:00-04:00"})
     s.admin("POST", "/libcal/generate", {"count": 5})
@@ -1367,8 +1708,9 @@ def main():
         for test in (test_server, test_libcal_token, test_libcal_bookings, test_libcal_changes, test_alma, test_alma_many,
                      test_alma_thresholds, test_gate, test_effects, test_latency, test_fault_kinds, test_stalls,
                      test_fault_scope, test_shapes, test_down, test_pieces, test_oneclick_records, test_oneclick_titles,
-                     test_oneclick_availability, test_oneclick_deltas, test_oneclick_errors, test_oneclick_faults, test_reset,
-                     test_odd_input, test_manual):
+                     test_oneclick_availability, test_oneclick_deltas, test_oneclick_errors, test_oneclick_faults,
+                     test_wise_keys, test_wise_midnights, test_wise_single, test_wise_several, test_wise_list,
+                     test_wise_spellings, test_wise_faults, test_reset, test_odd_input, test_manual):
             s.reset()
             try:
                 test(s)
