@@ -96,6 +96,8 @@ static void on_login(void *of, const struct http_response *res)
         a->token_serial = a->next_serial++;
         a->token_proven = false;
         a->login_at_us = loop_now(a->loop) + 1000000; /* never two log-ins within a second */
+        int64_t lasts_s = a->vendor->token_lasts_s ? a->vendor->token_lasts_s() : 0;
+        a->token_ends_us = lasts_s > 0 ? loop_now(a->loop) + lasts_s * 1000000 : 0;
     } else {
         a->token_serial = 0;
         memset(a->token, 0, sizeof a->token);
@@ -114,10 +116,24 @@ static void log_in(struct access *a)
     a->logging_in = http_send(a->http, a->vendor->root(), &a->login, a->timeout_ms, on_login, a) != NULL;
 }
 
+/* A token that has ended is not sent: the vendor would refuse it, and a call that changes something would be made twice. */
+static void end_token(struct access *a)
+{
+    if (!a->token_serial || !a->token_ends_us)
+        return;
+    if (loop_now(a->loop) < a->token_ends_us) {
+        wake_at(a, a->token_ends_us);
+        return;
+    }
+    a->token_serial = 0;
+    memset(a->token, 0, sizeof a->token);
+}
+
 void access_serve(struct access *a)
 {
     int64_t now = loop_now(a->loop);
 
+    end_token(a);
     if (a->vendor->login_request && !a->logging_in) {
         bool wants_token = !a->token_serial && now >= a->login_at_us;
         bool wants_try = health_wants_try(&a->health, now) && now >= a->login_at_us;

@@ -46,6 +46,7 @@ struct access {
     uint32_t token_serial;  /* of the token in hand; 0: none */
     uint32_t next_serial;
     bool token_proven;      /* an answer other than 401 came with it */
+    int64_t token_ends_us;  /* from then on it is not used; 0: nobody knows */
     bool logging_in;
     int64_t login_at_us;    /* not before */
     int64_t login_pause_us;

@@ -35,6 +35,7 @@ struct vendor {
     /* Log-in, where the vendor wants one: the token is kept in memory, one log-in is in flight at a time. */
     void (*login_request)(struct http_request *req);
     struct answer (*login_answer)(const struct http_response *res, char *ret_token, size_t size);
+    int64_t (*token_lasts_s)(void); /* seconds the token in hand may be used; 0: nobody knows. NULL: never known */
     /* Quota, shared by all workers through PostgreSQL; *calls_per_second 0 or NULL: not paced. */
     const double *calls_per_second;
     const int64_t *calls_left_min;

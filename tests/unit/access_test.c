@@ -98,6 +98,15 @@ static const char *key_of(int account)
 static const struct vendor plain = {.name = "plain", .root = root};
 static const struct vendor with_login = {.name = "gate", .root = root, .login_request = login_request,
                                          .login_answer = login_answer};
+static int64_t lasts_s;
+
+static int64_t token_lasts_s(void)
+{
+    return lasts_s;
+}
+
+static const struct vendor with_end = {.name = "day", .root = root, .login_request = login_request,
+                                       .login_answer = login_answer, .token_lasts_s = token_lasts_s};
 static const struct vendor with_keys = {.name = "keys", .root = root, .calls_per_second = &per_second,
                                         .calls_left_min = &left_min, .calls_left = calls_left, .account_count = two,
                                         .account_key = key_of};
@@ -299,6 +308,29 @@ static void test_token_runs_out(void **state)
     went_well(1); /* nor does an answer to the old one prove the new one */
     assert_false(a.token_proven);
     assert_false(health_sick(&a.health)); /* a refused token says nothing about the vendor's health */
+}
+
+/* It is not used a moment longer than the vendor said, and the next one is there without a call being refused first. */
+static void test_token_ends(void **state)
+{
+    (void)state;
+    lasts_s = 2;
+    begin(&with_end, false);
+    log_in(1);
+    uint32_t serial = a.token_serial;
+    int64_t until = loop_now(loop) + 10 * SECOND;
+    while (a.token_serial == serial && loop_now(loop) < until) {
+        access_serve(&a);
+        loop_turn(loop, 10000); /* nothing else happens: it wakes by itself */
+    }
+    assert_in_range(until - loop_now(loop), 7500 * MS, 8100 * MS);
+    assert_int_equal(a.token_serial, 0);
+    assert_string_equal(a.token, "");
+    assert_int_equal(access_limit(&a), 0);
+    lasts_s = 0;
+    log_in(2);
+    assert_int_equal(access_limit(&a), MOST);
+    assert_int_equal(a.token_ends_us, 0);
 }
 
 /* Two programs that use one account take the token from one another: said, and paced. */
@@ -739,6 +771,7 @@ int main(void)
         TEST(test_login_fails),
         TEST(test_login_again_by_itself),
         TEST(test_token_runs_out),
+        TEST(test_token_ends),
         TEST(test_fresh_token_refused),
         TEST(test_no_connection),
         TEST(test_what_is_no_failure),
