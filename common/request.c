@@ -122,7 +122,9 @@ enum look_end request_looked(struct request *r, const struct look_row *row, stru
 
 const char request_record_sql[] =
     "WITH said AS MATERIALIZED (SELECT s.* FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],"
-    " $8::bigint[]) AS s(request_id, state, code, reason, words, learned, outcome, retry_s))"
+    " $8::bigint[]) AS s(request_id, state, code, reason, words, learned, outcome, retry_s)),"
+    "twice AS (INSERT INTO desk AS d (kind, subject, reason) SELECT 'maybe_twice', request_id, reason FROM said WHERE code = 'maybe_twice'"
+    " ON CONFLICT (kind, subject) WHERE closed_at IS NULL DO UPDATE SET reason = excluded.reason) "
     "UPDATE requests r SET state = coalesce(s.state, r.state), known = CASE WHEN s.learned IS NULL THEN r.known ELSE coalesce(r.known, '{}') || s.learned::jsonb END,"
     " code = CASE WHEN s.state IS NULL OR s.state = 'waiting' THEN r.code ELSE s.code END, words = coalesce(s.words, r.words),"
     " outcome = coalesce(s.outcome::jsonb, r.outcome),"

@@ -7,6 +7,7 @@
  *           learned), and when it was accepted.
  * Outcome   written by request_record_sql. The verdict says the state: DONE → done, REJECTED → refused, DEAD → set_aside,
  *           LATER and UNKNOWN → waiting, STEP → as it is; `state` in struct request says another.
+ *           The code "maybe_twice" (it is done, and perhaps twice) also goes to the desk, with the reason.
  * A stage's job begins with a struct request, which these functions are given; request_release gives its memory back.
  *
  * A call that changes something and cannot be judged by asking alone (a renewal: is the due date a later one?) is made in two
