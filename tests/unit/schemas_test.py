@@ -16,7 +16,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCHEMAS = ROOT / "schemas"
 WINDOWS = {"bookings.new": False, "users.resolve": True, "prereg.create": True}  # does it carry primary_id?
 CATALOG = "catalog.delta"
-TOPICS = [*WINDOWS, CATALOG]
+REQUESTS = {"wise.holds.prepare": "wise", "wise.holds.place": "wise"}  # whose requests are these?
+TOPICS = [*WINDOWS, CATALOG, *REQUESTS]
 
 GONE = object()
 WINDOW = {
@@ -237,6 +238,105 @@ CATALOG_EXCEPTIONS = [
     ("deeper than 32 levels", {"record": {"x": json.loads("[" * 40 + "]" * 40)}}, "not JSON"),
 ]
 
+REQUEST = {
+    "request_id": "0b8f3c1e-52d7-4f0a-9a64-6e1d2f9b7c35",
+    "action": "hold",
+    "patron": "4be868c83ea2f8c03b3e052bb35cf0ff",
+}
+
+# when, what is changed in REQUEST (its service is the topic's), is it valid
+REQUEST_CHANGES = [
+    ("as it is", {}, True),
+    ("a member nobody knows", {"priority": {"deep": [1, None]}}, True),
+    ("another service", {"service": "other"}, False),
+    ("a service in capitals", {"service": "WISE"}, False),
+    ("a service that is a number", {"service": 1}, False),
+    ("a request id in capitals", {"request_id": "0B8F3C1E-52D7-4F0A-9A64-6E1D2F9B7C35"}, False),
+    ("a request id without dashes", {"request_id": "0b8f3c1e52d74f0a9a646e1d2f9b7c35"}, False),
+    ("a request id that ends in a line end", {"request_id": "0b8f3c1e-52d7-4f0a-9a64-6e1d2f9b7c35\n"}, False),
+    ("a request id too long", {"request_id": "0b8f3c1e-52d7-4f0a-9a64-6e1d2f9b7c355"}, False),
+    ("a request id too short", {"request_id": "0b8f3c1e-52d7-4f0a-9a64-6e1d2f9b7c3"}, False),
+    ("an action nobody knows", {"action": "burn_2"}, True),
+    ("an action in capitals", {"action": "Hold"}, False),
+    ("an action that begins with a digit", {"action": "2hold"}, False),
+    ("the longest action", {"action": "a" * 32}, True),
+    ("an action too long", {"action": "a" * 33}, False),
+    ("an empty action", {"action": ""}, False),
+    ("a patron with a blank inside", {"patron": "a b"}, True),
+    ("a patron with a blank before", {"patron": " ab"}, False),
+    ("a patron with a blank after", {"patron": "ab "}, False),
+    ("a patron of a blank", {"patron": " "}, False),
+    ("a patron beyond ASCII", {"patron": "m\u00fcller"}, False),
+    ("a patron with a tab", {"patron": "a\tb"}, False),
+    ("the longest patron", {"patron": "x" * 128}, True),
+    ("a patron too long", {"patron": "x" * 129}, False),
+    ("a patron that is a number", {"patron": 7}, False),
+    ("an empty patron", {"patron": ""}, False),
+] + [(f"{member} missing", {member: GONE}, False) for member in (*REQUEST, "service")]
+
+HOLD = {"action": "hold", "library": "I649", "title": "3407533", "branch": "6490"}
+HOLDS = {"action": "holds", "library": "I649", "titles": ["1137719", "4595"], "type": "ONE", "pickup": "6490"}
+CANCEL = {"action": "cancel_hold", "library": "I649", "hold": "617985"}
+
+# when, what is asked of Wise, what is changed in it, is it valid
+WISE = [
+    ("a hold", HOLD, {}, True),
+    ("all that can be said of it", HOLD, {"pickup": "6491", "due": "2026-12-31", "cost_max": 2.5, "ill": True}, True),
+    ("several", HOLDS, {}, True),
+    ("all that can be said of them", HOLDS, {"due": "2026-12-31", "cost_max": 0, "ill": "only", "fast": True}, True),
+    ("a list", {"action": "list", "library": "I649"}, {}, True),
+    ("a cancelling", CANCEL, {}, True),
+    ("an action nobody knows", HOLD, {"action": "renew"}, False),
+    ("an action missing", HOLD, {"action": GONE}, False),
+    ("an id with everything", HOLD, {"title": "aZ09-_"}, True),
+    ("the longest id", HOLD, {"title": "1" * 40}, True),
+    ("an id too long", HOLD, {"title": "1" * 41}, False),
+    ("an id with a slash", HOLD, {"title": "1/2"}, False),
+    ("an id with a blank", HOLD, {"library": "I 649"}, False),
+    ("an id that ends in a line end", HOLD, {"branch": "6490\n"}, False),
+    ("an id that is a number", HOLD, {"title": 3407533}, False),
+    ("an empty id", HOLD, {"branch": ""}, False),
+    ("an empty pickup", HOLD, {"pickup": ""}, False),
+    ("a pickup that is a list", HOLD, {"pickup": ["6491"]}, False),
+    ("month 13", HOLD, {"due": "2026-13-01"}, False),
+    ("day 32", HOLD, {"due": "2026-12-32"}, False),
+    ("1969", HOLD, {"due": "1969-12-31"}, False),
+    ("1970", HOLD, {"due": "1970-01-01"}, True),
+    ("an instant", HOLD, {"due": "2026-12-31T00:00:00Z"}, False),
+    ("a day that ends in a line end", HOLD, {"due": "2026-12-31\n"}, False),
+    ("an empty day", HOLD, {"due": ""}, False),
+    ("the most it may cost", HOLD, {"cost_max": 10000}, True),
+    ("more", HOLD, {"cost_max": 10000.5}, False),
+    ("less than nothing", HOLD, {"cost_max": -0.01}, False),
+    ("a cost as text", HOLD, {"cost_max": "2.50"}, False),
+    ("a cost of many digits", HOLD, {"cost_max": 1.234567890123}, True),
+    ("a cost that is a truth", HOLD, {"cost_max": True}, False),
+    ("ILL if needed", HOLD, {"ill": "if_needed"}, True),
+    ("ILL never", HOLD, {"ill": "never"}, True),
+    ("ILL, yes", HOLD, {"ill": "yes"}, False),
+    ("ILL in capitals", HOLD, {"ill": "ONLY"}, False),
+    ("ILL as a list", HOLD, {"ill": [True]}, False),
+    ("no title at all", HOLDS, {"titles": []}, False),
+    ("one title", HOLDS, {"titles": ["1"]}, True),
+    ("fifty", HOLDS, {"titles": [str(n) for n in range(50)]}, True),
+    ("fifty-one", HOLDS, {"titles": [str(n) for n in range(51)]}, False),
+    ("a title twice", HOLDS, {"titles": ["1", "2", "1"]}, False),
+    ("a title that is a number", HOLDS, {"titles": [1]}, False),
+    ("titles that are none", HOLDS, {"titles": "1"}, False),
+    ("ALL", HOLDS, {"type": "ALL"}, True),
+    ("some", HOLDS, {"type": "SOME"}, False),
+    ("one in small letters", HOLDS, {"type": "one"}, False),
+    ("fast as a word", HOLDS, {"fast": "true"}, False),
+] + [(f"{member} missing", base, {member: GONE}, False)
+     for base in (HOLD, HOLDS, CANCEL) for member in base if member != "action"]
+
+# what the schema refuses or accepts and the worker does not, because a row may be older than the schema
+WISE_EXCEPTIONS = [
+    ("a member nobody knows", {"colour": "green"}, "ok"),
+    ("a pickup of null", {"pickup": None}, "ok"),
+    ("30 February", {"due": "2026-02-30"}, "due: want a day"),
+]
+
 
 def load(name):
     return json.loads((SCHEMAS / name).read_text(encoding="utf-8"))
@@ -275,6 +375,9 @@ def changed(base, change):
 
 
 def situations(topic):
+    if topic in REQUESTS:
+        base = {**REQUEST, "service": REQUESTS[topic]}
+        return [(when, changed(base, change), valid) for when, change, valid in REQUEST_CHANGES]
     if topic == CATALOG:
         return [(when, changed(ADDED, change), valid) for when, change, valid in CATALOG_CHANGES] + CATALOG_RAW
     rows = [(when, changed(WINDOW, change), valid) for when, change, valid in CHANGES] + RAW
@@ -305,6 +408,23 @@ def test_exceptions_are_the_ones_described(topic):
     for (when, change, want), verdict in zip(exceptions, verdicts):
         assert check.is_valid(json.loads(changed(base, change))), when
         assert verdict.startswith(want), f"{when}: {verdict}"
+
+
+def test_what_is_asked_of_wise():
+    check = validator(load("request.wise.schema.json"), "request.wise.schema.json")
+    rows = [(when, changed(base, change), valid) for when, base, change, valid in WISE]
+    verdicts = decode([value for _, value, _ in rows], "request.wise")
+    wrong = [
+        f"{when}: want {valid}, schema {by_schema}, worker {verdict}"
+        for (when, value, valid), verdict in zip(rows, verdicts)
+        for by_schema in [check.is_valid(json.loads(value))]
+        if by_schema != valid or (verdict == "ok") != valid
+    ]
+    assert not wrong, "\n".join(wrong)
+    for when, change, verdict in WISE_EXCEPTIONS:
+        value = changed(HOLD, change)
+        assert check.is_valid(json.loads(value)) == (verdict != "ok"), when
+        assert decode([value], "request.wise")[0].startswith(verdict), when
 
 
 @pytest.mark.parametrize("path", sorted(SCHEMAS.glob("*.schema.json")), ids=lambda p: p.name)
