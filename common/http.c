@@ -13,7 +13,7 @@ struct http_exchange {
     struct http *http;
     CURL *easy;
     struct curl_slist *headers;
-    struct text url, body;
+    struct text url, body, watched;
     char error[CURL_ERROR_SIZE];
     const char *watch;
     bool started; /* a connection was there and the request began to leave: from here on nobody knows */
@@ -253,6 +253,7 @@ static void exchange_free(struct http_exchange *x)
     curl_slist_free_all(x->headers);
     text_free(&x->url);
     text_free(&x->body);
+    text_free(&x->watched);
     free(x);
 }
 
@@ -432,6 +433,20 @@ static int64_t retry_after_ms(CURL *easy)
     return seconds < 0 ? 0 : seconds > 86400 ? 86400000 : seconds * 1000;
 }
 
+static const char *watched(struct http_exchange *x)
+{
+    struct curl_header *header;
+
+    text_clear(&x->watched);
+    for (size_t i = 0; curl_easy_header(x->easy, x->watch, i, CURLH_HEADER, -1, &header) == CURLHE_OK; i++) {
+        if (i)
+            text_putc(&x->watched, '\n');
+        /* of an empty one libcurl keeps the line's end */
+        text_puts(&x->watched, header->value + strspn(header->value, "\r\n"));
+    }
+    return text_str(&x->watched);
+}
+
 static void finish(struct http *h)
 {
     CURLMsg *message;
@@ -439,7 +454,6 @@ static void finish(struct http *h)
 
     while ((message = curl_multi_info_read(h->multi, &left))) {
         struct http_exchange *x = NULL;
-        struct curl_header *header;
         struct http_response res = {.retry_after_ms = -1, .watched = "", .content_type = "", .error = ""};
         CURLcode code = message->data.result;
         long status = 0;
@@ -461,8 +475,8 @@ static void finish(struct http *h)
             res.body_len = x->body.len;
             if (status >= 300)
                 res.retry_after_ms = retry_after_ms(x->easy);
-            if (x->watch && curl_easy_header(x->easy, x->watch, 0, CURLH_HEADER, -1, &header) == CURLHE_OK)
-                res.watched = header->value + strspn(header->value, "\r\n"); /* of an empty one libcurl keeps the line's end */
+            if (x->watch)
+                res.watched = watched(x);
         } else {
             res.end = x->started ? HTTP_UNKNOWN : HTTP_NOT_SENT;
             res.body = "";

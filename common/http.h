@@ -66,7 +66,7 @@ struct http_response {
     const char *content_type;  /* "" when there is none */
     const char *body;          /* zero-terminated, may hold zero bytes within body_len */
     size_t body_len;
-    const char *watched;       /* the header asked for with `watch`, "" when absent */
+    const char *watched;       /* the header asked for with `watch`, "" when absent; one that comes often, a value a line */
     int64_t retry_after_ms;    /* Retry-After in seconds or as a date; -1 when absent or unreadable */
     int64_t duration_us;
     const char *error;         /* why it is not HTTP_ANSWERED, in words without the URL; "" otherwise */

@@ -537,6 +537,9 @@ static void test_watched(void **state)
         {"empty", {"HTTP/1.1 200 OK\r\nX-Calls-Left:\r\nContent-Length: 0\r\n\r\n", KEEP, 0}, ""},
         {"absent", {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", KEEP, 0}, ""},
         {"no answer", {"HTTP/1.1 200 OK\r\nX-Calls-Left: 42\r\nContent-Length: 5\r\n\r\n", CLOSE, 0}, ""},
+        {"often", {"HTTP/1.1 200 OK\r\nX-Calls-Left: 42\r\nX: 1\r\nx-calls-left: 41\r\nContent-Length: 0\r\n\r\n", KEEP, 0},
+         "42\n41"},
+        {"and once again", {"HTTP/1.1 200 OK\r\nX-Calls-Left: 40\r\nContent-Length: 0\r\n\r\n", KEEP, 0}, "40"},
     };
     (void)state;
 
