@@ -7,7 +7,7 @@
  *            token serves once, and one that is presented a second time revokes all of the user's, everywhere. A lost
  *            answer would be enough. So: log in again.
  * Ids        UUIDs as text, compared without case. With Okapi a patron is FOLIO's own user id; with edge-patron the
- *            externalSystemId, any text. A hold's id is free text, and is never cut.
+ *            externalSystemId, any text. A hold's id is free text, and is never cut. What is given here is not empty.
  * Dates      instants; on the wire `Z`, `+0000` and `+00:00`, with and without a fraction, even mixed in one answer.
  * Money      is never a number here: the digits as FOLIO wrote them, and a currency (3.0 always says USD).
  * Words      what FOLIO tells a patron is handed out where it is fit for one: one line, whatever may be a secret or a
