@@ -27,6 +27,7 @@ struct request {
     enum http_method method;
     struct slice target, path, query, body;
     struct slice authorization, token, accept, content_type, wise_key;
+    struct slice okapi_tenant, okapi_token, cookie;
     struct slice args[ARGS_MAX];     /* what stood for each {} in the call's path, percent-encoded as it came */
     struct slice arg;                /* the last of them */
 };

@@ -172,6 +172,59 @@ class Gate:
         return self.s.post("/pp/api/v2/visit/createPreReg", body, self.head(), timeout=timeout)
 
 
+class Folio:
+    """mod-patron behind Okapi, or edge-patron. USER, ITEM, … are the first that `generate` makes."""
+
+    USER, ITEM, INSTANCE = ("%d0000000-0000-4000-8000-000000000001" % kind for kind in (1, 2, 3))
+    NOBODY, PICKUP = "deadbeef-0000-4000-8000-000000000000", "60000000-0000-4000-8000-000000000001"
+    KEY = "eyJzIjoic2FuZGJveCIsInQiOiJkaWt1IiwidSI6ImVkZ2UifQ=="
+
+    def __init__(self, s, patron=USER):
+        self.s, self.patron, self.token, self.head = s, patron, None, {}
+
+    def log_in(self, path="/authn/login-with-expiry", tenant="diku", password="sandbox-folio-password"):
+        a = self.s.post(path, {"username": "sandbox", "password": password}, {"X-Okapi-Tenant": tenant})
+        cookies = dict(c.split(";")[0].split("=", 1) for c in a.headers.get_all("Set-Cookie") or [])
+        self.token = cookies.get("folioAccessToken") or a.headers.get("x-okapi-token")
+        self.refresh = cookies.get("folioRefreshToken")
+        self.head = {"X-Okapi-Tenant": tenant, "X-Okapi-Token": self.token or "", "Accept": "application/json, text/plain",
+                     "Content-Type": "application/json"}
+        return a
+
+    def call(self, method, path, body=None, patron=None, head=None, **more):
+        path = "/patron/account/%s%s" % (patron or self.patron, path)
+        return self.s.call(method, path, body, self.head if head is None else head, **more)
+
+    def account(self, lists="Loans Holds Charges", **more):
+        return self.call("GET", "?" + "&".join("include%s=true" % l for l in lists.split()), **more)
+
+    def renew(self, item=ITEM, **more):
+        return self.call("POST", "/item/%s/renew" % item, **more)
+
+    def hold(self, item=ITEM, by="item", change={}, **more):
+        body = {"requestDate": "2026-10-12T10:00:00Z", "pickupLocationId": self.PICKUP}
+        body.update(change)
+        return self.call("POST", "/%s/%s/hold" % (by, item), {k: v for k, v in body.items() if v != "absent"}, **more)
+
+    def delete(self, hold, item=ITEM, **more):
+        return self.call("DELETE", "/item/%s/hold/%s" % (item, hold), **more)
+
+    def cancel(self, hold, change={}, **more):
+        body = {"requestDate": "2026-10-12T10:00:00Z", "pickupLocationId": self.PICKUP, "holdId": hold,
+                "cancellationReasonId": self.NOBODY, "canceledDate": "2026-10-13T10:00:00Z"}
+        body.update(change)
+        return self.call("POST", "/hold/%s/cancel" % hold, {k: v for k, v in body.items() if v != "absent"}, **more)
+
+
+def said(a):
+    """An error's status and first words, whatever its form."""
+    try:
+        of = a.json()
+        return a.status, of["errors"][0]["message"] if "errors" in of else of["errorMessage"]
+    except ValueError:
+        return a.status, a.body.decode()
+
+
 def row(book_id, start, **change):
     of = {"bookId": book_id, "id": 1, "eid": 38, "cid": 37, "lid": 1234, "fromDate": start, "toDate": start,
           "firstName": "Ada", "lastName": "Reader", "email": "ada@example.edu", "status": "Confirmed",
@@ -786,6 +839,302 @@ def test_shapes(s):
     same(s.call("POST", "/admin/faults", {"vendor": "alma", "kind": "two_ids"}).status, 400, "another vendor's shape")
 
 
+def test_folio_login(s):
+    f = Folio(s)
+    a = f.log_in()
+    same((a.status, sorted(a.json())), (201, ["accessTokenExpiration", "refreshTokenExpiration"]), "log-in with expiry")
+    same([c.split("=")[0] for c in a.headers.get_all("Set-Cookie")], ["folioRefreshToken", "folioAccessToken"], "two cookies")
+    check("Max-Age=600; Path=/;" in a.headers.get_all("Set-Cookie")[1], "ten minutes")
+    same(said(f.account())[0], 404, "the token is good, the user is not there")
+    same(f.call("GET", "", head={"X-Okapi-Tenant": "diku", "Cookie": "folioAccessToken=" + f.token,
+                                 "Accept": "*/*"}).status, 404, "as a cookie too")
+    same(f.call("GET", "", head={"X-Okapi-Token": f.token, "Accept": "*/*"}).status, 404, "the tenant is the token's")
+    first = f.refresh
+    a = s.post("/authn/refresh", None, {"X-Okapi-Tenant": "diku", "Cookie": "folioRefreshToken=" + first})
+    same(a.status, 201, "refreshed")
+    second = a.headers.get_all("Set-Cookie")[0].split(";")[0]
+    a = s.post("/authn/refresh", None, {"X-Okapi-Tenant": "diku", "Cookie": "folioRefreshToken=" + first})
+    same((a.status, a.json()["errors"][0]["code"]), (422, "token.refresh.unprocessable"), "one that was spent")
+    same(s.post("/authn/refresh", None, {"X-Okapi-Tenant": "diku", "Cookie": second}).status, 422, "takes the others with it")
+    c = s.counts("folio")
+    same((c["logins"], c["refreshes"], c["refresh_leaks"]), (1, 3, 2), "which is counted")
+    same(f.account().status, 404, "the access token lives on")
+    same(s.post("/authn/logout", None, {"X-Okapi-Tenant": "diku"}).status, 204, "logged out")
+    a = f.log_in("/authn/login")
+    same((a.status, a.json()["okapiToken"]), (201, a.headers["x-okapi-token"]), "legacy")
+    same(f.account().status, 404, "is good too")
+    a = f.log_in(password="x")
+    same((a.status, a.json()["errors"][0]["code"]), (422, "wrong.username.or.wrong.password.or.account.blocked"), "refused")
+    same(said(f.log_in(tenant="xyz")), (400, "No such Tenant xyz"), "unknown tenant")
+    same(s.post("/authn/login", {"username": "sandbox"}).status, 400, "no tenant")
+    s.set(folio={"expiring_login": False})
+    a = f.log_in()
+    same((a.status, a.body[:25]), (404, b"No suitable module found "), "before there was expiry")
+    s.set(folio={"legacy_login": False})
+    same(f.log_in("/authn/login").status, 404, "after legacy is gone")
+
+
+def test_folio_gateway(s):
+    s.admin("POST", "/folio/generate", {"users": 2, "items": 2})
+    f = Folio(s)
+    f.log_in()
+    text = {"X-Okapi-Tenant": "diku", "Accept": "*/*"}
+    same(said(f.account(head=text)), (400, "Token missing, access requires permission: patron.account.item.get"), "no token")
+    same(said(f.account(head=dict(text, **{"X-Okapi-Token": "x"}))), (401, "Invalid token"), "a stale one")
+    same(f.account(head=dict(f.head, Authorization="Bearer x")).status, 400, "two tokens")
+    same(f.account(head=dict(f.head, Authorization="Bearer " + f.token)).status, 200, "the same twice")
+    same(said(f.account(head=dict(f.head, **{"X-Okapi-Tenant": "xyz"}))), (400, "No such Tenant xyz"), "unknown tenant")
+    same(said(f.account(patron="abc"))[0], 400, "an id that is none")
+    check(f.account(patron="abc").body.startswith(b"\n 'id' parameter is incorrect. parameter value {abc} is not"), "in words")
+    for bad in ("00000000-0000-0000-0000-000000000000", "01890a5d-ac96-774b-bcce-b302099a8057"):
+        same(f.account(patron=bad).status, 400, "the pattern: " + bad)
+    check(said(f.account(head=dict(f.head, Accept="text/html")))[1].startswith("Accept header must be"), "Accept")
+    check(said(f.hold(head=dict(f.head, **{"Content-Type": "text/xml"})))[1].startswith("Content-type header"), "Content-Type")
+    s.set(folio={"permissions": ["patron.account.item.get"]})
+    same(f.account().status, 200, "a permission")
+    a = f.renew()
+    same(a.status, 403, "without one")
+    check(said(a)[1].startswith("Access for user 'sandbox' (") and a.body.endswith(b": patron.renew.item.post"), "in words")
+    s.set(folio={"permissions": None, "account_active": False})
+    check(said(f.account())[1].endswith("is not active"), "our user is deactivated")
+    s.set(folio={"account_active": True, "module_enabled": False})
+    same(said(f.account())[1], "No suitable module found for path /patron/account/%s for tenant diku" % f.USER, "no module")
+    s.set(folio={"module_enabled": True, "token_seconds": 0.05})
+    f.log_in()
+    time.sleep(0.1)
+    same(f.account().status, 401, "a token that has ended")
+
+
+def test_folio_account(s):
+    f, two = Folio(s), "10000000-0000-4000-8000-000000000002"
+    f.log_in()
+    s.admin("POST", "/folio/generate", {"users": 2, "items": 2, "lent": True})
+    s.admin("POST", "/folio/holds", [{"userId": f.USER, "itemId": f.ITEM, "requestDate": "2026-10-01T10:00:00Z"}])
+    s.admin("POST", "/folio/loans", [{"userId": f.USER, "itemId": f.ITEM, "loanDate": "2018-06-01T11:12:00Z",
+                                      "dueDate": "2018-06-11T21:13:03Z"}])
+    s.admin("POST", "/folio/charges", [{"userId": f.USER, "itemId": f.ITEM, "amount": 12.5, "state": "Outstanding"},
+                                       {"userId": f.USER, "itemId": f.ITEM, "amount": 0.25}])
+    a = f.account().json()
+    same((a["totalLoans"], a["totalHolds"], a["totalChargesCount"]), (1, 1, 2), "totals")
+    same(a["totalCharges"], {"amount": 12.75, "isoCurrencyCode": "USD"}, "what remains")
+    same((a["loans"][0]["dueDate"], a["loans"][0]["overdue"]), ("2018-06-11T21:13:03.000+0000", True), "a loan, no colon")
+    same(a["holds"][0]["requestDate"], "2026-10-01T10:00:00.000+0000", "a hold")
+    same([c["state"] for c in a["charges"]], ["Unknown", "Outstanding"], "charges")
+    b = f.account("").json()
+    same((b["totalLoans"], b["loans"], b["holds"], b["charges"]), (1, [], [], []), "not included: totals are real")
+    same(f.call("GET", "?includeLoans=1&includeHolds=TRUE").json()["loans"], [], "1 is not true")
+    same(len(f.call("GET", "?includeHolds=TRUE").json()["holds"]), 1, "TRUE is")
+    same(f.account(patron=two).json()["totalLoans"], 1, "the other one's")
+    same(f.account(patron=f.NOBODY).status, 404, "nobody")
+    s.set(folio={"version": 6.5})
+    a = f.account().json()
+    same((a["loans"][0]["dueDate"], a["totalCharges"]["isoCurrencyCode"]), ("2018-06-11T21:13:03.000+00:00", "EUR"), "6.5")
+    s.set(folio={"dates": "z"})
+    same(f.account().json()["loans"][0]["dueDate"], "2018-06-11T21:13:03Z", "z")
+    s.set(folio={"dates": "usual", "version": 3.0})
+    s.admin("POST", "/folio/users", [{"id": f.USER, "active": False}])
+    same(said(f.account()), (400, "User is not active"), "an inactive patron")
+    s.set(folio={"version": 5.1})
+    same(f.account().status, 200, "from 5.1 they may look")
+    s.admin("POST", "/folio/holds", [{"userId": two, "itemId": f.ITEM, "status": "Open - Lost"}])
+    same(said(f.account(patron=two)), (422, "Invalid value of status"), "a status nobody knows")
+    s.set(folio={"version": 3.0})
+    same(said(f.account(patron=two)), (500, "Open - Lost"), "at 3.0")
+    s.admin("POST", "/folio/users", [{"externalSystemId": "ada"}])
+    s.admin("POST", "/folio/charges", [{"userId": "ada", "amount": 1}])
+    ada = "10000000-0000-4000-8000-000000000003"
+    same(f.account(patron=ada).status, 500, "a charge without an item breaks 3.0")
+    s.set(folio={"version": 4})
+    check("item" not in f.account(patron=ada).json()["charges"][0], "and later stands there without")
+
+
+def test_folio_renew(s):
+    f, two = Folio(s), "10000000-0000-4000-8000-000000000002"
+    f.log_in()
+    s.admin("POST", "/folio/generate", {"users": 2, "items": 3})
+    s.admin("POST", "/folio/loans", [{"userId": f.USER, "itemId": f.ITEM, "dueDate": "2026-10-01T10:00:00Z"}])
+    a = f.renew()
+    same((a.status, a.json()["dueDate"]), (201, "2026-10-15T10:00:00.000+0000"), "renewed")
+    same(f.renew().json()["dueDate"], "2026-10-29T10:00:00.000+0000", "and again")
+    same(said(f.renew(item=f.NOBODY)), (422, "No item with ID %s exists" % f.NOBODY), "no such item is a 422")
+    same(said(f.renew(patron=two)), (422, "Cannot renew item checked out to different user"), "somebody else's")
+    same(f.renew(item="20000000-0000-4000-8000-000000000002").status, 422, "not lent")
+    s.set(folio={"renewals_max": 2})
+    same(f.renew().status, 422, "no more")
+    same(f.account().json()["loans"][0]["dueDate"], "2026-10-29T10:00:00.000+0000", "nothing was done")
+    e = s.admin("GET", "/effects?vendor=folio&kind=renewals")
+    same([(r["dueBefore"], r["dueDate"], r["again"], r["answered"]) for r in e["renewals"]],
+         [("2026-10-01T10:00:00+00:00", "2026-10-15T10:00:00+00:00", False, True),
+          ("2026-10-15T10:00:00+00:00", "2026-10-29T10:00:00+00:00", True, True)], "effects")
+    c = s.counts("folio")
+    same((c["renewals"], c["repeated_renewals"], c["calls"]["renew"]["effects"]), (2, 1, 2), "counts")
+
+
+def test_folio_holds(s):
+    f, two = Folio(s), "10000000-0000-4000-8000-000000000002"
+    f.log_in()
+    s.admin("POST", "/folio/generate", {"users": 2, "items": 4, "items_per_instance": 2})
+    a = f.hold(change={"expirationDate": "3000-01-30T08:16:30Z", "requestId": "ignored"})
+    h = a.json()
+    same((a.status, h["queuePosition"], h["requestDate"], h["expirationDate"], h["status"]),
+         (201, 1, "2026-10-12T10:00:00.000+0000", "3000-01-30T08:16:30.000+0000", "Open - Not yet filled"), "held")
+    same(f.hold(patron=two).json()["queuePosition"], 2, "the next in the queue")
+    same(f.hold(f.INSTANCE, "instance").json()["item"]["itemId"], "20000000-0000-4000-8000-000000000002", "FOLIO chooses")
+    same(said(f.hold(change={"pickupLocationId": "absent"})), (422, "may not be null"), "a field is missing")
+    same(f.hold(change={"pickupLocationId": "x"}).status, 422, "one that is no UUID")
+    check(said(f.hold(change={"requestDate": "soon"}))[1].startswith("Json content error"), "a date that is none")
+    same(f.hold(change={"item": {"barcode": "1"}}).status, 422, "a field within item that is not known")
+    check(said(f.call("POST", "/item/%s/hold" % f.ITEM, "{"))[1].startswith("Json content error"), "broken JSON")
+    s.admin("POST", "/folio/items", [{"itemId": "20000000-0000-4000-8000-000000000003", "requestable": False}])
+    no = f.hold("20000000-0000-4000-8000-000000000003")
+    same(said(no), (422, "Cannot find a valid request type for this item"), "not requestable")
+    check("code" not in no.json()["errors"][0], "without a code")
+    a = f.hold(f.NOBODY)
+    same((a.status, a.type, said(a)[1]), (500, "text/plain", "No item with ID %s exists" % f.NOBODY), "3.0: JSON in a 500")
+    s.set(folio={"pickup_locations": [f.NOBODY]})
+    same(said(f.hold()), (500, "Service point is not a Pickup location"), "not a pickup location")
+    s.set(folio={"version": 6.5})
+    same(said(f.hold()), (422, "Service point is not a Pickup location"), "later a 422")
+    no = f.hold("20000000-0000-4000-8000-000000000003").json()
+    same(no["errors"][0]["code"], "CANNOT_FIND_VALID_REQUEST_FOR_ITEM", "6.5")
+    s.set(folio={"pickup_locations": None, "version": 3.0})
+    same(f.hold().status, 201, "the very same again is made")
+    s.set(folio={"duplicate_holds": False})
+    same(said(f.hold()), (500, "This requester already has an open request for this item"), "or refused")
+    s.admin("POST", "/folio/users", [{"id": two, "blocked": "Patron has too many books"}])
+    same(said(f.hold(patron=two)), (500, "Patron has too many books"), "a blocked patron")
+    e = s.admin("GET", "/effects?vendor=folio")
+    same((e["holds_total"], e["duplicates_total"], e["holds"][2]["by"]), (4, 1, "instance"), "effects")
+    same([d["itemId"] for d in s.admin("GET", "/effects?vendor=folio&kind=duplicates")["duplicates"]], [f.ITEM], "duplicates")
+    s.set(folio={"hang_on_missing": True})
+    same(ends(lambda: f.hold(f.NOBODY, timeout=0.3)), "timeout", "3.0: nobody answers")
+    s.set(folio={"accept_all": True})
+    same(f.hold(f.NOBODY, patron="feedface-0000-4000-8000-000000000000").status, 201, "accept_all")
+    same(f.hold(f.NOBODY, "instance").status, 201, "accept_all, an instance")
+
+
+def test_folio_cancel(s):
+    f, two = Folio(s), "10000000-0000-4000-8000-000000000002"
+    f.log_in()
+    s.admin("POST", "/folio/generate", {"users": 2, "items": 2})
+    h = f.hold().json()["requestId"]
+    same(f.call("PUT", "/item/%s/hold/%s" % (f.ITEM, h), {}).status, 501, "PUT is never there")
+    same(said(f.cancel(h))[1][:24], "No suitable module found", "3.0 has no cancel")
+    same((f.delete(h).status, f.account().json()["totalHolds"]), (204, 0), "deleted")
+    same(f.delete(h).status, 404, "again")
+    same(f.delete("x").status, 400, "an id that is none")
+    same(f.delete(f.hold().json()["requestId"], patron=two).status, 204, "anybody's")
+    same(s.counts("folio")["foreign_cancels"], 1, "which is counted")
+    s.set(folio={"version": 4.0})
+    h = f.hold().json()["requestId"]
+    same(said(f.delete(h))[1][:24], "No suitable module found", "4.0 has no DELETE")
+    s.set(folio={"missing_call": "module"})
+    same(said(f.delete(h)), (400, "API resource does not support this HTTP method (DELETE)"), "in the module's words")
+    same(said(f.call("GET", "/x"))[1][:26], "Invalid URL path requested", "nor that path")
+    same(f.cancel(h, change={"canceledDate": "absent"}).status, 500, "without a date")
+    same(f.cancel(h, change={"pickupLocationId": "absent"}).status, 422, "without what a hold must have")
+    a = f.cancel(h)
+    same((a.status, a.json()["status"], a.json()["canceledDate"], a.json()["requestDate"]),
+         (200, "Closed - Cancelled", "2026-10-13T10:00:00.000+0000", "2026-10-12T10:00:00.000+00:00"), "cancelled")
+    same(said(f.cancel(h)), (422, "Cannot edit a closed request"), "again")
+    same(f.cancel(f.NOBODY).status, 404, "no such hold")
+    same((s.counts("folio")["cancels"], s.counts("folio")["open_holds"]), (3, 0), "counts")
+
+
+def test_folio_edge(s):
+    s.admin("POST", "/folio/generate", {"users": 1, "items": 2, "lent": True})
+    s.set(folio={"edge": True})
+    f = Folio(s, "P00000001")
+    same(said(f.account()), (401, "Access Denied"), "no key")
+    f.head = {"Authorization": "apikey " + f.KEY}
+    same(f.account().json()["totalLoans"], 2, "a key in a header")
+    same(f.call("GET", "?apiKey=" + urllib.parse.quote(f.KEY), head={}).status, 200, "a key in the URL")
+    same(said(f.account(patron="ada%20l")), (404, "Unable to find patron ada l"), "no such patron")
+    same(said(f.call("POST", "/item/%s/hold" % f.ITEM)), (400, "No hold data provided"), "no body")
+    same(said(f.renew(item=f.NOBODY)), (422, "No item with ID %s exists" % f.NOBODY), "the first message")
+    a = f.hold(f.NOBODY)
+    same((a.status, json.loads(said(a)[1])["errors"][0]["message"]), (500, "No item with ID %s exists" % f.NOBODY), "in JSON")
+    h = f.hold("20000000-0000-4000-8000-000000000002", change={"expirationDate": "3000-01-30T08:16:30Z"})
+    same(h.status, 500, "it is this patron's own loan")
+    s.admin("POST", "/folio/items", [{"itemId": f.NOBODY}])
+    h = f.hold(f.NOBODY, change={"expirationDate": "3000-01-30T08:16:30Z"}).json()
+    check("expirationDate" not in h and h["requestDate"][:19] != "2026-10-12T10:00:00", "its own time, and no expiry", h)
+    same(f.hold(f.NOBODY, change={"expirationDate": "3000-01-30T08:16:30.000+0000"}).json()["expirationDate"],
+         "3000-01-30T08:16:30.000+0000", "an expiry in the one form")
+    same(f.cancel(h["requestId"]).status, 404, "no such route at 3.0")
+    same(f.delete(h["requestId"]).status, 204, "deleted")
+    s.set(folio={"version": 4.0})
+    same((f.delete(h["requestId"]).status, f.delete(h["requestId"]).type[:9]), (404, "text/html"), "no such route from 4.0")
+    h = f.hold(f.NOBODY).json()["requestId"]
+    same(f.cancel(h, change={"cancellationReasonId": "absent"}).status, 422, "a reason is required")
+    same(f.cancel(h, change={"cancellationReasonId": "x"}).status, 422, "one that is a UUID")
+    same(f.cancel(h, change={"requestDate": "absent", "pickupLocationId": "absent", "canceledDate": "absent"}).status, 200,
+         "nothing else is")
+    same(said(f.cancel(h)), (422, "Cannot edit a closed request"), "again")
+    before = s.counts("folio")["holds"]
+    s.fault(vendor="folio", call="holdItem", kind="edge_timeout", count=1)
+    same(said(f.hold(f.NOBODY)), (408, "Request to FOLIO timed out"), "edge_timeout")
+    same(s.counts("folio")["holds"], before + 1, "it was done")
+    same(s.admin("GET", "/effects?vendor=folio")["holds"][-1]["answered"], False, "nobody told the client")
+
+
+def test_folio_faults(s):
+    f = Folio(s)
+    f.log_in()
+    s.admin("POST", "/folio/generate", {"users": 1, "items": 2, "lent": True})
+    s.admin("POST", "/folio/items", [{"itemId": f.NOBODY}])
+    f.hold(f.NOBODY)
+    s.admin("POST", "/folio/charges", [{"userId": f.USER, "itemId": f.ITEM, "amount": 1}])
+
+    def once(call, kind, **more):
+        s.fault(vendor="folio", call=call, kind=kind, count=1, **more)
+    once("account", "no_due_dates")
+    check("dueDate" not in f.account().json()["loans"][0], "no_due_dates")
+    once("account", "bare_holds")
+    bare = f.account().json()["holds"][0]
+    check("fulfillmentPreference" in bare and "requestDate" not in bare and "pickupLocationId" not in bare, "bare_holds", bare)
+    once("account", "hold_status", value="Open - Odd")
+    same(f.account().json()["holds"][0]["status"], "Open - Odd", "hold_status")
+    once("account", "charge_without_item")
+    check("item" not in f.account().json()["charges"][0], "charge_without_item")
+    once("account", "includes_ignored")
+    a = f.account().json()
+    same((a["loans"], a["totalLoans"]), ([], 2), "includes_ignored")
+    once("account", "mixed_dates")
+    loan = f.account().json()["loans"][0]
+    same((loan["loanDate"][19:], loan["dueDate"][19:]), (".000+0000", "Z"), "mixed_dates")
+    once("account", "inactive")
+    same(said(f.account()), (400, "User is not active"), "inactive")
+    for call, go in (("renew", f.renew), ("holdItem", lambda: f.hold(f.NOBODY)), ("deleteHold", lambda: f.delete(f.NOBODY))):
+        before = s.counts("folio", call)["effects"]
+        once(call, "refused", value="no, said the dog")
+        same(said(go()), (422, "no, said the dog"), call + " refused")
+        once(call, "refused_in_500")
+        same(said(go()), (500, "no more of this today"), call + " refused_in_500")
+        same(s.counts("folio", call)["effects"], before, "without effect")
+    once("holdItem", "not_requestable")
+    same(said(f.hold(f.NOBODY)), (422, "Cannot find a valid request type for this item"), "not_requestable")
+    due = f.account().json()["loans"][-1]["dueDate"]
+    once("renew", "drop_after")
+    same(ends(f.renew), "closed", "done, and the answer lost")
+    check(f.account().json()["loans"][-1]["dueDate"] > due, "it was done")
+    same(s.admin("GET", "/effects?vendor=folio&kind=renewals")["renewals"][-1]["answered"], False, "not answered")
+    once("renew", "status", status=504, effect=True)
+    same((f.renew().status, s.counts("folio")["renewals"]), (504, 2), "a gateway's 504 after the effect")
+    once("renew", "unauthorized")
+    same(said(f.renew()), (401, "Invalid token"), "unauthorized")
+    once("renew", "json_error_list", status=422, message="m")
+    same(said(f.renew()), (422, "m"), "json_error_list")
+    s.fault(vendor="folio", key=f.NOBODY, kind="status", status=502)
+    same((f.renew().status, f.hold(f.NOBODY).status), (201, 502), "by item")
+    s.admin("POST", "/vendor", {"vendor": "folio", "revoke_tokens": True})
+    same(f.account().status, 401, "revoked")
+    s.admin("POST", "/reset", {"only": ["effects"]})
+    same(s.admin("GET", "/effects?vendor=folio")["renewals_total"], 0, "effects forgotten")
+    f.log_in()
+    same(f.account().json()["totalLoans"], 2, "the data is not")
+
+
 def test_down(s):
     g = Gate(s)
     g.log_in()
@@ -1190,7 +1539,8 @@ def test_odd_input(s):
     same(len(alma_get(s, "odd").json()["user_identifier"]), 6, "identifiers that are no list")
     same(s.call("POST", "/admin/faults", {"kind": "empty", "effect": None}).status, 400, "effect null")
     same(s.call("POST", "/admin/faults", [None]).status, 400, "fault null")
-    for path in ("/libcal/generate", "/alma/generate", "/passagepoint/visitors", "/alma/users", "/vendor", "/reset"):
+    for path in ("/libcal/generate", "/alma/generate", "/passagepoint/visitors", "/alma/users", "/vendor", "/reset",
+                 "/folio/users", "/folio/items", "/folio/loans", "/folio/holds", "/folio/charges", "/folio/generate"):
         for body in ("[]", "3", "\"x\"", "{\"vendor\":null,\"count\":null}", "[[]]", "null", "{"):
             check(s.call("POST", "/admin" + path, body).status in (200, 400), "%s %s" % (path, body))
     s.admin("POST", "/libcal/bookings", [None, 3, [], {"lid": None}, {"lid": 1, "fromDate": "2026-13-45T99:99:99Z"}])
@@ -1206,6 +1556,19 @@ def test_odd_input(s):
                  '{"a":1}x', '{"a":"' + "y\\n" * 3000 + '"}', "{" + '"a":1,' * 40 + '"b":2}'):
         same(s.post("/pp/api/v2/visit/createPreReg", body, g.head()).status, 400, "a body like " + body[:20])
     same(g.visitor("z" * 200, lastName="\u00e9" * 100).status, 200, "long names")
+    s.admin("POST", "/folio/loans", [{"userId": "x" * 300, "itemId": None}, {}, {"userId": 7, "itemId": [], "dueDate": {}}])
+    f = Folio(s)
+    f.log_in()
+    for path in ("/patron/account/", "/patron/account//item//hold", "/patron/account/%zz", "/patron/x", "/authn/x", "/patron"):
+        check(s.call("POST", path, "{}", f.head).status in (400, 404), path)
+    for body in ("", "{", "[]", "null", '{"requestDate":7,"pickupLocationId":[]}', '{"item":[]}', '{"item":{"x":1}}'):
+        check(f.call("POST", "/item/%s/hold" % f.ITEM, body).status in (400, 422), "a hold like " + body)
+    for edge in (False, True):
+        s.set(folio={"edge": edge, "version": 6.5})
+        f.head["Authorization"] = "apikey " + f.KEY if edge else ""
+        for body in ("", "{", "[]", '{"holdId":1}'):
+            check(f.call("POST", "/hold/%s/cancel" % f.ITEM, body, patron=f.USER if not edge else "x" * 300).status
+                  in (400, 404, 422), "a cancellation like " + body)
 
 
 class Shelf:
@@ -1707,10 +2070,12 @@ def main():
     try:
         for test in (test_server, test_libcal_token, test_libcal_bookings, test_libcal_changes, test_alma, test_alma_many,
                      test_alma_thresholds, test_gate, test_effects, test_latency, test_fault_kinds, test_stalls,
-                     test_fault_scope, test_shapes, test_down, test_pieces, test_oneclick_records, test_oneclick_titles,
-                     test_oneclick_availability, test_oneclick_deltas, test_oneclick_errors, test_oneclick_faults,
-                     test_wise_keys, test_wise_midnights, test_wise_single, test_wise_several, test_wise_list,
-                     test_wise_spellings, test_wise_faults, test_reset, test_odd_input, test_manual):
+                     test_fault_scope, test_shapes, test_folio_login, test_folio_gateway, test_folio_account,
+                     test_folio_renew, test_folio_holds, test_folio_cancel, test_folio_edge, test_folio_faults, test_down,
+                     test_pieces, test_oneclick_records, test_oneclick_titles, test_oneclick_availability, test_oneclick_deltas,
+                     test_oneclick_errors, test_oneclick_faults, test_wise_keys, test_wise_midnights, test_wise_single,
+                     test_wise_several, test_wise_list, test_wise_spellings, test_wise_faults, test_reset, test_odd_input,
+                     test_manual):
             s.reset()
             try:
                 test(s)

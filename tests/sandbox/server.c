@@ -27,7 +27,8 @@ enum source { SOURCE_DOOR, SOURCE_SIGNAL, SOURCE_CONN };
 struct door { enum source source; int fd, port; const struct vendor *vendor; };
 struct span { size_t at, len; };
 
-enum { SPAN_AUTHORIZATION, SPAN_TOKEN, SPAN_ACCEPT, SPAN_CONTENT_TYPE, SPAN_EXPECT, SPAN_WISE_KEY, SPAN_HEADERS };
+enum { SPAN_AUTHORIZATION, SPAN_TOKEN, SPAN_ACCEPT, SPAN_CONTENT_TYPE, SPAN_EXPECT,
+       SPAN_OKAPI_TENANT, SPAN_OKAPI_TOKEN, SPAN_COOKIE, SPAN_WISE_KEY, SPAN_HEADERS };
 
 struct conn {
     enum source source;
@@ -51,7 +52,7 @@ struct conn {
 
 static const struct { const char *name; size_t len; } header_names[SPAN_HEADERS] = {
     { "authorization", 13 }, { "token", 5 }, { "accept", 6 }, { "content-type", 12 }, { "expect", 6 },
-    { "wise_key", 8 },
+    { "x-okapi-tenant", 14 }, { "x-okapi-token", 13 }, { "cookie", 6 }, { "wise_key", 8 },
 };
 
 static int epoll_fd = -1, signal_fd = -1;
@@ -293,6 +294,9 @@ static void request_fill(struct conn *c)
     req->token = slice_at(c, c->headers[SPAN_TOKEN]);
     req->accept = slice_at(c, c->headers[SPAN_ACCEPT]);
     req->content_type = slice_at(c, c->headers[SPAN_CONTENT_TYPE]);
+    req->okapi_tenant = slice_at(c, c->headers[SPAN_OKAPI_TENANT]);
+    req->okapi_token = slice_at(c, c->headers[SPAN_OKAPI_TOKEN]);
+    req->cookie = slice_at(c, c->headers[SPAN_COOKIE]);
     req->wise_key = slice_at(c, c->headers[SPAN_WISE_KEY]);
 }
 
