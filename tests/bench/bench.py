@@ -24,31 +24,21 @@ import contextlib
 import datetime
 import json
 import os
-import pathlib
 import random
-import shlex
-import shutil
 import signal
-import socket
 import statistics
-import subprocess
 import sys
-import tempfile
-import threading
 import time
 import uuid
 
 import confluent_kafka
-import confluent_kafka.admin
-import psycopg2
 import requests
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-SERVICES = ROOT / "tests" / "services"
-TICK = os.sysconf("SC_CLK_TCK")
+from common import (PARTITIONS, Failed, Sampler, Services, add_options, aligned, free_port, fsync_ms, main_of, median_of,
+                    quantile, reached, say)
+
 VENDOR_MS = 50
 CONCURRENCY = 100
-PARTITIONS = 10
 HALF_RATE, HALF_WARM_S, HALF_S = 950, 3, 10
 CALLS = {"users-resolve": "createVisitor", "prereg-create": "createPreReg"}
 TOPICS = {"users-resolve": ("users.resolve", "prereg.create"), "prereg-create": ("prereg.create", None)}
@@ -87,231 +77,16 @@ FIGURES = [
 ]
 
 
-class Failed(Exception):
-    pass
+# ---- the data ----
 
-
-def say(words):
-    print(words, file=sys.stderr, flush=True)
-
-
-def quantile(values, q):
-    values = sorted(values)
-    return values[min(len(values) - 1, int(q * len(values)))] if values else float("nan")
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-# ---- what processes use ----
-
-def stat_ticks(pid, with_children=False):
-    """User and system ticks; 0 for a process that is gone."""
-    try:
-        fields = pathlib.Path(f"/proc/{pid}/stat").read_bytes().rsplit(b") ", 1)[1].split()
-    except (OSError, IndexError):
-        return 0
-    return sum(map(int, fields[11:15 if with_children else 13]))
-
-
-def memory_kb(pid):
-    found = {}
-    try:
-        with open(f"/proc/{pid}/status") as status:
-            for line in status:
-                name, _, value = line.partition(":")
-                if name in ("VmRSS", "RssAnon"):
-                    found[name] = int(value.split()[0])
-    except OSError:
-        pass
-    return found.get("RssAnon", 0), found.get("VmRSS", 0)
-
-
-def machine_ticks():
-    with open("/proc/stat") as stat:
-        user, nice, system, _idle, _iowait, irq, softirq = map(int, stat.readline().split()[1:8])
-    return user + nice + system + irq + softirq
-
-
-class Sampler(threading.Thread):
-    """Ten times a second: the CPU each group has used so far, and the worker's memory."""
-
-    def __init__(self, groups, worker_pid):
-        super().__init__(daemon=True)
-        self.groups, self.worker_pid = groups, worker_pid
-        self.times, self.ticks = [], collections.defaultdict(list)  # and "anon_kb" beside the ticks
-        self.anon_kb = self.rss_kb = 0
-        self.over = threading.Event()
-
-    def sample(self):
-        self.times.append(time.time())
-        ours = 0
-        for name, pids in self.groups.items():
-            if name == "postgres":  # those that ended are in the postmaster's account
-                total = stat_ticks(pids[0], True)
-                with contextlib.suppress(OSError):
-                    children = pathlib.Path(f"/proc/{pids[0]}/task/{pids[0]}/children").read_text().split()
-                    total += sum(stat_ticks(child) for child in children)
-            else:
-                total = sum(stat_ticks(pid) for pid in pids)
-            if self.ticks[name]:  # one that ends between two readings is missed for a moment
-                total = max(total, self.ticks[name][-1])
-            self.ticks[name].append(total)
-            ours += total
-        self.ticks["others"].append(machine_ticks() - ours)
-        if self.worker_pid:
-            anon, rss = memory_kb(self.worker_pid)
-            self.anon_kb, self.rss_kb = max(self.anon_kb, anon), max(self.rss_kb, rss)
-            self.ticks["anon_kb"].append(anon)
-        else:
-            self.ticks["anon_kb"].append(0)
-
-    def run(self):
-        while not self.over.wait(0.1):
-            self.sample()
-
-    def __enter__(self):
-        self.sample()
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self.over.set()
-        self.join()
-        time.sleep(0.2)
-        self.sample()
-
-    def at(self, name, when):
-        times, ticks = self.times, self.ticks[name]
-        if when <= times[0]:
-            return ticks[0]
-        for i in range(1, len(times)):
-            if when <= times[i]:
-                share = (when - times[i - 1]) / (times[i] - times[i - 1])
-                return ticks[i - 1] + share * (ticks[i] - ticks[i - 1])
-        return ticks[-1]
-
-    def cpu_s(self, name, begin, end):
-        return (self.at(name, end) - self.at(name, begin)) / TICK
-
-
-# ---- the services and the data ----
-
-class Bench:
+class Bench(Services):
     def __init__(self, options):
-        self.options = options
-        self.bin = pathlib.Path(options.bin).resolve()
-        self.processes = []
-        self.round = 0
+        super().__init__(options, options.stages, "floors")
         self.random = random.Random(1)
-        for name in ("sandbox", "migrate", "floors", *options.stages):
-            if not (self.bin / name).exists():
-                raise Failed(f"{self.bin / name} is missing: cmake --preset release && cmake --build build")
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="shelfwire-bench-", dir=options.dir))
-        self.dir.chmod(0o755)
-        self.session = requests.Session()
-
-    def __enter__(self):
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def service(self, script, *args):
-        done = subprocess.run([SERVICES / script, *args], capture_output=True, text=True,
-                              env={**os.environ, "FSYNC": "on"}, check=False)
-        if done.returncode:
-            raise Failed(done.stderr.strip() or f"{script} failed")
-        return done.stdout
-
-    def settings_of(self, script, folder):
-        words = shlex.split(self.service(script, "env", folder))
-        return dict(word.split("=", 1) for word in words if "=" in word)
-
-    def start(self):
-        self.pg_dir, self.kafka_dir = self.dir / "postgres", self.dir / "kafka"
-        say(self.service("postgres.sh", "start", self.pg_dir).strip())
-        say(self.service("kafka.sh", "start", self.kafka_dir).strip())
-        self.pg = self.settings_of("postgres.sh", self.pg_dir)
-        self.kafka = self.settings_of("kafka.sh", self.kafka_dir)["KAFKA_BOOTSTRAP_SERVERS"]
-        self.postmaster = int((self.pg_dir / "data" / "postmaster.pid").read_text().split()[0])
-        self.broker = int((self.kafka_dir / "broker-1" / "pid").read_text().split()[0])
-        self.sandbox = self.spawn([self.bin / "sandbox", "--port-file", self.dir / "port"], "sandbox.log")
-        while not (self.dir / "port").exists() or not (self.dir / "port").read_text().strip():
-            if self.sandbox.poll() is not None:
-                raise Failed("the sandbox ended: " + self.tail("sandbox.log"))
-            time.sleep(0.01)
-        self.url = "http://127.0.0.1:" + (self.dir / "port").read_text().strip()
-        subprocess.run([self.bin / "migrate"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                       env={**os.environ, **self.pg, "SQL_DIR": os.environ.get("SQL_DIR", str(ROOT / "schemas" / "sql"))})
-        self.db = psycopg2.connect(host=self.pg["PGHOST"], port=self.pg["PGPORT"], user="postgres", dbname="shelfwire")
-        self.db.autocommit = True
-
-    def close(self):
-        for process in self.processes:
-            self.kill(process)
-        for script, folder in (("kafka.sh", "kafka"), ("postgres.sh", "postgres")):
-            if (self.dir / folder).exists():
-                subprocess.run([SERVICES / script, "kill", self.dir / folder], capture_output=True, check=False)
-        if not self.options.keep:
-            shutil.rmtree(self.dir, ignore_errors=True)
-
-    def spawn(self, command, log, **more):
-        with open(self.dir / log, "ab") as out:
-            process = subprocess.Popen(list(map(str, command)), stdout=out, stderr=out, stdin=subprocess.DEVNULL, **more)
-        self.processes.append(process)
-        return process
-
-    @staticmethod
-    def kill(process, how=signal.SIGKILL):
-        if process.poll() is None:
-            process.send_signal(how)
-            process.wait()
-
-    def tail(self, log):
-        return "\n".join((self.dir / log).read_text(errors="replace").splitlines()[-5:])
-
-    def admin(self, method, path, **more):
-        answer = self.session.request(method, self.url + "/admin" + path, timeout=30, **more)
-        answer.raise_for_status()
-        return answer.json()
-
-    def floors(self, mode, *args, wait=True, **named):
-        command = [self.bin / "floors", mode, *(f"{name}={value}" for name, value in named.items()), *args]
-        process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                   env={**os.environ, **self.pg})
-        self.processes.append(process)
-        return self.result_of(process) if wait else process
-
-    @staticmethod
-    def result_of(process):
-        out, err = process.communicate(timeout=600)
-        if process.returncode:
-            raise Failed(err.strip() or "floors failed")
-        return json.loads(out.strip().splitlines()[-1])
-
-    @staticmethod
-    def await_ready(process):
-        if process.stdout.readline() != "ready\n":
-            raise Failed(process.stderr.read().strip() or "floors ended")
 
     def prepare(self, stage, count, people):
         """Fresh topics, rows and vendors; the files of messages, rows and requests. Returns the topics' prefix."""
-        self.round += 1
-        prefix = f"b{self.round}."
-        topics = [prefix + t for t in (*TOPICS[stage], TOPICS[stage][0] + ".dlq", "floor") if t]
-        admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.kafka})
-        made = admin.create_topics([confluent_kafka.admin.NewTopic(t, PARTITIONS, 1) for t in topics])
-        for future in made.values():
-            future.result(30)
+        prefix = self.make_topics(*(t for t in (*TOPICS[stage], TOPICS[stage][0] + ".dlq", "floor") if t))
         self.admin("POST", "/reset")
         latency = 0 if self.options.no_latency else VENDOR_MS
         self.admin("POST", "/settings", json={"passagepoint": {"latency_ms": latency, "accept_all_visitors": True}})
@@ -377,25 +152,6 @@ class Bench:
         if stamp:
             command = [self.bin / "floors", "exec", f"times={stamp}", "--", *command]
         return self.spawn(command, "worker.log", env=env)
-
-    def metrics(self):
-        found = {}
-        for line in self.session.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10).text.splitlines():
-            if not line.startswith("#"):
-                name, _, value = line.rpartition(" ")
-                found[name] = float(value)
-        return found
-
-    def await_worker(self, worker):
-        deadline = time.time() + 60
-        while time.time() < deadline:
-            if worker.poll() is not None:
-                break
-            with contextlib.suppress(requests.RequestException):
-                if requests.get(f"http://127.0.0.1:{self.metrics_port}/readyz", timeout=5).status_code == 200:
-                    return
-            time.sleep(0.05)
-        raise Failed("the worker is not ready: " + self.tail("worker.log"))
 
     def effects(self, stage):
         return self.admin("GET", "/counts")["passagepoint"]["calls"][CALLS[stage]]
@@ -465,10 +221,6 @@ class Bench:
                 "look_rows_per_message": grown("shelfwire_look_rows_total") / count,
                 "seen_by_worker_ms": 1000 * total / calls if calls else 0}
 
-    def window_figures(self, sampler, begin, end, count):
-        per_1000 = {name: 1000 * sampler.cpu_s(name, begin, end) / count for name in sampler.groups}
-        return {**per_1000, "others": sampler.cpu_s("others", begin, end) / (end - begin), "window_s": end - begin}
-
     # ---- what is measured ----
 
     def backlog(self, stage):
@@ -479,20 +231,20 @@ class Bench:
         self.admin("POST", "/reset", json={"only": ["counts"]})
         worker = self.worker(stage, prefix)
         perf = None
-        with Sampler(self.groups(worker), worker.pid) as sampler:
+        with Sampler(self.groups(worker), ["worker"]) as sampler:
             if self.options.perf:
-                perf = self.perf_start(stage, worker, count)
+                self.await_effects(stage, count // 10, worker)
+                perf = self.perf_start(worker.pid, max(1, min(8, int(count * 0.7 / 1900))))
             self.await_effects(stage, count, worker)
             done = self.done_times(stage, prefix, count)
-        after = self.metrics()
-        if perf:
-            self.perf_report(perf, f"{stage}, backlog")
+        after = self.metrics(self.metrics_port)
+        self.perf_report(perf, stage, f"{stage}, backlog")
         self.kill(worker, signal.SIGTERM)
         times = sorted(done.values())
         begin, end = times[count // 10], times[count * 9 // 10]
         window = count * 9 // 10 - count // 10
-        return {"rate": window / (end - begin), "anon_mb": sampler.anon_kb / 1024, "rss_mb": sampler.rss_kb / 1024,
-                "anon_early_mb": sampler.at("anon_kb", begin) / 1024, "anon_late_mb": sampler.at("anon_kb", end) / 1024,
+        return {"rate": window / (end - begin), "anon_mb": sampler.anon_kb["worker"] / 1024, "rss_mb": sampler.rss_kb["worker"] / 1024,
+                "anon_early_mb": sampler.at("worker anon_kb", begin) / 1024, "anon_late_mb": sampler.at("worker anon_kb", end) / 1024,
                 **self.window_figures(sampler, begin, end, window), **self.vendor_figures(stage),
                 **self.worker_figures({}, after, count)}
 
@@ -500,23 +252,22 @@ class Bench:
         count, warm = HALF_RATE * (HALF_WARM_S + HALF_S), HALF_RATE * HALF_WARM_S
         prefix = self.prepare(stage, count, count)
         worker = self.worker(stage, prefix)
-        self.await_worker(worker)
+        self.await_worker(worker, self.metrics_port)
         self.admin("POST", "/reset", json={"only": ["counts"]})
         perf, after = None, None
-        with Sampler(self.groups(worker), worker.pid) as sampler:
+        with Sampler(self.groups(worker), ["worker"]) as sampler:
             load = self.floors("produce", wait=False, servers=self.kafka, topic=prefix + TOPICS[stage][0],
                                file=self.dir / "messages", rate=HALF_RATE, times=self.dir / "times")
             time.sleep(HALF_WARM_S)
-            before = self.metrics()
+            before = self.metrics(self.metrics_port)
             if self.options.perf:
-                perf = self.perf_start(stage, worker, 0)
+                perf = self.perf_start(worker.pid, HALF_S - 2)
             time.sleep(HALF_S - 0.5)
-            after = self.metrics()
+            after = self.metrics(self.metrics_port)
             load = self.result_of(load)
             self.await_effects(stage, count, worker)
             done = self.done_times(stage, prefix, count)
-        if perf:
-            self.perf_report(perf, f"{stage}, half load")
+        self.perf_report(perf, stage, f"{stage}, half load")
         self.kill(worker, signal.SIGTERM)
         sent = [int(line) / 1e6 for line in (self.dir / "times").read_text().split()]
         added = [1000 * (done[i] - sent[i]) - VENDOR_MS for i in range(warm, count)]
@@ -573,7 +324,7 @@ class Bench:
         self.await_ready(kafka)
         if rate:
             time.sleep(2)
-        with Sampler(self.groups(), 0) as sampler:
+        with Sampler(self.groups()) as sampler:
             begin = time.time()
             if rate:
                 self.produce(source, rate=rate)
@@ -592,7 +343,7 @@ class Bench:
         # PostgreSQL
         pg = self.floors("pg", wait=False, stage=stage, file=self.dir / "rows", batch=20, rate=rate)
         self.await_ready(pg)
-        with Sampler(self.groups(), 0) as sampler:
+        with Sampler(self.groups()) as sampler:
             begin = time.time()
             result = self.result_of(pg)
         end = time.time()
@@ -605,40 +356,7 @@ class Bench:
 
     # ---- where the time goes ----
 
-    def perf_start(self, stage, worker, count):
-        if not shutil.which("perf"):
-            say("perf is not there (Debian: linux-perf): no profile")
-            return None
-        if count:
-            self.await_effects(stage, count // 10, worker)
-        seconds = HALF_S - 2 if not count else max(1, min(8, int(count * 0.7 / 1900)))
-        path = self.dir / "perf.data"
-        path.unlink(missing_ok=True)
-        perf = self.spawn(["perf", "record", "-q", "-F", "999", "--call-graph", "dwarf,8192", "-o", path, "-p", worker.pid, "--", "sleep", seconds], "perf.log")
-        return perf, path
-
-    def perf_report(self, perf, title):
-        perf, path = perf
-        perf.wait()
-        if not path.exists() or not path.stat().st_size:
-            say("perf does not work here: " + self.tail("perf.log"))
-            return
-        stage = title.split(",")[0]
-        for what, lines, words in (("by library", 12, ("--no-children", "--sort", "dso")),
-                                   ("by thread", 6, ("--no-children", "--sort", "comm")),
-                                   ("by symbol", 25, ("--no-children", "--sort", "dso,symbol")),
-                                   ("in our own functions and all they call", 45, ("--children", "--sort", "symbol", "--dsos", stage))):
-            out = subprocess.run(["perf", "report", "-i", path, "--stdio", "-g", "none", "-q", *words],
-                                 capture_output=True, text=True, check=False).stdout
-            lines_out = [" ".join(line.split()) for line in out.splitlines() if "%" in line]
-            print(f"\n{title}: CPU of the worker {what}\n" + "\n".join("  " + line for line in lines_out[:lines]), flush=True)
-
-
 # ---- the table ----
-
-def median_of(runs):
-    return {name: statistics.median([run[name] for run in runs]) for name in runs[0]}
-
 
 def shown(value, figure):
     if figure in ("rate",):
@@ -646,14 +364,6 @@ def shown(value, figure):
     if figure.endswith("_ms") or figure.endswith("_mb"):
         return f"{value:.1f}"
     return f"{value:.3f}"
-
-
-def reached(value, target):
-    if not target:
-        return ""
-    sign, number = target.split()
-    good = value >= float(number) if sign == "≥" else value <= float(number) + 0.0005
-    return "yes" if good else "NO"
 
 
 def table(results):
@@ -668,8 +378,7 @@ def table(results):
         ratio = run[figure] / floor if floor else None
         lines.append((stage, load, name, prototype, target, shown(run[figure], figure), reached(run[figure], target),
                       shown(floor, figure) if floor else "", f"{ratio:.2f}" if ratio else ""))
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
+    return aligned(lines)
 
 
 def details(results):
@@ -696,19 +405,6 @@ def details(results):
                     out.append("    added latency p50 {p50_ms:.1f}, p90 {p90_ms:.1f}, p99 {p99_ms:.1f}, worst {worst_ms:.1f} ms; the load was"
                                " at most {load_late_ms:.1f} ms late and cost {load_cpu:.3f} CPU-s per 1,000".format(**run))
     return "\n".join(out)
-
-
-def fsync_ms(folder):
-    """What a commit waits for on this disk, at the least."""
-    times = []
-    with open(folder / "fsync", "wb") as file:
-        for _ in range(100):
-            file.write(b"x" * 8192)
-            file.flush()
-            begin = time.perf_counter()
-            os.fdatasync(file.fileno())
-            times.append(1000 * (time.perf_counter() - begin))
-    return statistics.median(times)
 
 
 def run(options):
@@ -749,26 +445,14 @@ def main():
     size.add_argument("--messages", type=int, default=20000, help="a backlog of so many (20000)")
     parser.add_argument("--stage", choices=sorted(CALLS), help="only this one")
     parser.add_argument("--load", choices=("backlog", "half", "restart"), help="only this")
-    parser.add_argument("--repeat", type=int, default=1, help="measure so often, show the medians")
-    parser.add_argument("--json", metavar="FILE", help="write all figures there too")
     parser.add_argument("--perf", action="store_true", help="show where the worker's time goes (perf, as root)")
-    parser.add_argument("--no-floors", action="store_true", help="only the workers")
     parser.add_argument("--no-latency", action="store_true", help="a vendor that answers at once: the most the worker can do")
-    parser.add_argument("--bin", default=ROOT / "build" / "bin", help="where the programs are (build/bin)")
-    parser.add_argument("--dir", help="where the databases lie meanwhile: a disk like the real one's")
-    parser.add_argument("--keep", action="store_true", help="leave logs and data behind")
+    add_options(parser)
     options = parser.parse_args()
     options.count = 5000 if options.quick else 100000 if options.full else options.messages
     options.stages = [options.stage] if options.stage else ["users-resolve", "prereg-create"]
     options.loads = [options.load] if options.load else ["backlog", "half", "restart"]
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(111))  # on the way out everything is ended
-    try:
-        run(options)
-    except Failed as why:
-        say(f"bench.py: {why}")
-        return 111
-    return 0
+    return main_of("bench.py", run, options)
 
 
 if __name__ == "__main__":
