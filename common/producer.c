@@ -780,6 +780,11 @@ void producer_trouble(const struct producer *p, struct text *why)
         text_puts(why, "what was left unsent is sent first; ");
 }
 
+bool producer_locked(const struct producer *p)
+{
+    return p->conn && p->locked;
+}
+
 bool producer_caught_up(const struct producer *p)
 {
     return p->conn && p->locked && p->topics_known && p->caught_up && !loop_stopping(p->loop);

@@ -115,7 +115,8 @@ struct producer_message {
 };
 bool producer_post(struct producer *p, struct producer_message *m);
 
-/* The lock is ours, and what a predecessor left is sent. */
+/* The lock is ours; and what a predecessor left is sent. */
+bool producer_locked(const struct producer *p);
 bool producer_caught_up(const struct producer *p);
 /* What keeps it from that, appended; nothing when nothing does. */
 void producer_trouble(const struct producer *p, struct text *why);

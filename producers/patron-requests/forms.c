@@ -138,7 +138,7 @@ void mistake(struct mistakes *to, const char *pointer, const char *format, ...)
     text_putc(&to->json, '}');
 }
 
-enum { POINTER_SIZE = 200, NAME_MOST = 64 };
+enum { POINTER_SIZE = 200, NAME_MOST = 64, VALUES_MAX = 20000 };
 
 /* A member's place; its name as RFC 6901 escapes it. */
 static void point(char ret[POINTER_SIZE], const char *at, const char *name)
@@ -475,6 +475,15 @@ void form_asked(json_object *request, struct text *to)
         text_puts(to, json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
     }
     text_putc(to, '}');
+}
+
+struct fault forms_room(const char *bytes, size_t len)
+{
+    int values = 0;
+
+    for (size_t i = 0; i < len; i++)
+        values += bytes[i] == ',' || bytes[i] == '[' || bytes[i] == '{';
+    return values > VALUES_MAX ? FAULT(REJECT, "more than %d values", VALUES_MAX) : FAULT_OK;
 }
 
 /* ---- members given twice: there are more colons than members ---- */

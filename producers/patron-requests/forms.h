@@ -45,6 +45,9 @@ void form_check(json_object *request, const char *at, int64_t now, struct mistak
 /* The request without what stands in columns of its own, as a JSON object. */
 void form_asked(json_object *request, struct text *to);
 
+/* Whether bytes that claim to be JSON hold no more values than any request may have. It costs less than to read them. */
+struct fault forms_room(const char *bytes, size_t len);
+
 /*
  * What json-c does not tell, of the bytes that became `value`, by item of an array (of anything else the first): a member given
  * twice, of which it keeps the last; a zero character, at which it ends a name.

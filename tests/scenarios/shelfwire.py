@@ -446,6 +446,8 @@ class World:
         elif name in ("oneclick-catalog", "catalog-delta"):
             env.update(ONECLICK_URL=self.urls["oneclick"], ONECLICK_LIBRARY_ID="1931", ONECLICK_TOKEN=ONECLICK_TOKEN)
             env.update(**({"ONECLICK_CALLS_PER_SECOND": "0"} if name == "catalog-delta" else {}))
+        elif name == "patron-requests":
+            env.update(REQUESTS_PORT="0", RESEND_SECONDS="1")
         else:
             env.update(PASSAGEPOINT_URL=self.urls["passagepoint"], PASSAGEPOINT_USERNAME="sandbox",
                        PASSAGEPOINT_PASSWORD=GATE_PASSWORD)
