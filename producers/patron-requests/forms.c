@@ -18,6 +18,7 @@ enum kind {
     ID,      /* letters, digits, - and _; least to most */
     PRINTED, /* printable ASCII, no space at either end; least to most */
     SOLID,   /* printable ASCII, no space; least to most */
+    URL,     /* the same, http or https */
     WORDS,   /* any text of one line; least to most characters */
     ISBN,    /* 13 digits */
     DAY,     /* 2026-10-12, not past */
@@ -108,7 +109,7 @@ const char *const forms_services[] = {"folio", "wise", "oneclick", NULL};
 /* What every request has besides: it stands in columns. */
 enum { REF_MOST = 128, CALLBACK_MOST = 500 };
 static const struct member ref_member = MUST_FIT("ref", SOLID, 1, REF_MOST);
-static const struct member callback_member = MAY_FIT("callback", SOLID, 1, CALLBACK_MOST);
+static const struct member callback_member = MAY_FIT("callback", URL, 1, CALLBACK_MOST);
 static const char *const columns[] = {"ref", "service", "action", "patron", "callback"};
 
 static bool is_column(const char *name)
@@ -182,6 +183,18 @@ static struct fault check_printed(const char *text)
         if (*c < ' ' || *c > '~')
             return FAULT(REJECT, "want printable ASCII");
     return *text == ' ' || text[strlen(text) - 1] == ' ' ? FAULT(REJECT, "begins or ends with a space") : FAULT_OK;
+}
+
+static struct fault check_solid(const char *text)
+{
+    return strchr(text, ' ') ? FAULT(REJECT, "want no space in it") : check_printed(text);
+}
+
+static struct fault check_url(const char *text)
+{
+    const char *host = !strncmp(text, "https://", 8) ? text + 8 : !strncmp(text, "http://", 7) ? text + 7 : "";
+
+    return *host ? check_solid(text) : FAULT(REJECT, "want a URL of http or https");
 }
 
 /* Control characters of Latin-1 are U+0080 to U+009F: C2 80 to C2 9F. */
@@ -261,7 +274,8 @@ static struct fault check_form(const struct member *m, const char *text, int64_t
     case UUID: return is_uuid(text) ? FAULT_OK : FAULT(REJECT, "want a UUID of version 1 to 5, as FOLIO takes them");
     case ID: return check_id(text);
     case PRINTED: return check_printed(text);
-    case SOLID: return strchr(text, ' ') ? FAULT(REJECT, "want no space in it") : check_printed(text);
+    case SOLID: return check_solid(text);
+    case URL: return check_url(text);
     case WORDS: return check_words(text);
     case ISBN: return check_isbn(text);
     case DAY: return check_day(text, now);

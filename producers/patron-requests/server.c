@@ -473,7 +473,7 @@ static struct MHD_Daemon *start(const union address *address, const char *certif
                             MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_UNESCAPE_CALLBACK, undecoded, NULL,
                             MHD_OPTION_CONNECTION_LIMIT, (unsigned)(connections_max + SPARE), MHD_OPTION_PER_IP_CONNECTION_LIMIT,
                             (unsigned)connections_per_address, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY,
-                            MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u,
+                            MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u,
                             MHD_OPTION_ARRAY, certificate_file ? tls : tls + 2, MHD_OPTION_END);
 }
 

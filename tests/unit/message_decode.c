@@ -4,12 +4,14 @@
  */
 #include "common/booking.h"
 #include "common/catalog.h"
+#include "producers/patron-requests/forms.c"
 #include "common/request.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
+#include <time.h>
 
 static struct fault of_catalog(const char *value, size_t len)
 {
@@ -46,6 +48,24 @@ static struct fault of_oneclick(const char *value, size_t len)
     return request_read(value, len, "oneclick", &(struct request){0});
 }
 
+/* A request as callers send it: the first of its mistakes, as JSON. */
+static struct fault of_request(const char *value, size_t len)
+{
+    SCOPED(json_object_put) json_object *in = NULL;
+    struct mistakes mistakes = {0};
+    struct oddities odd;
+    struct wish wish;
+
+    TRY(json_read(value, len, &in));
+    forms_oddities(value, in, &odd);
+    form_check(in, "", time(NULL), &mistakes, &wish);
+    if (odd.twice[0] || odd.zero[0])
+        mistake(&mistakes, "", odd.zero[0] ? "holds a zero character" : "a member is given twice");
+    struct fault f = mistakes.count ? FAULT(REJECT, "%.200s", text_str(&mistakes.json)) : FAULT_OK;
+    text_free(&mistakes.json);
+    return f;
+}
+
 static const struct {
     const char *topic;
     struct fault (*decode)(const char *value, size_t len);
@@ -54,6 +74,7 @@ static const struct {
     {"users.resolve", of_later_bookings},
     {"prereg.create", of_later_bookings},
     {"catalog.delta", of_catalog},
+    {"request", of_request},
     {"folio.requests", of_folio},
     {"wise.holds.prepare", of_wise},
     {"wise.holds.place", of_wise},
