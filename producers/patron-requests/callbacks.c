@@ -272,8 +272,8 @@ static void on_done(const PGresult *res)
 }
 
 struct question callbacks_due = {
-    .sql = "UPDATE requests r SET callback_at = clock_timestamp() + interval '2 minutes', callback_tries = CASE WHEN callback_at"
-           " < answered_at + interval '1 second' THEN 1 ELSE callback_tries + 1 END WHERE r.request_id IN ("
+    .sql = "UPDATE requests r SET callback_at = clock_timestamp() + interval '2 minutes', callback_tries = callback_tries + 1"
+           " WHERE r.request_id IN ("
            "SELECT d.request_id FROM unnest($1::text[], $2::integer[]) AS c(caller, slots) CROSS JOIN LATERAL ("
            "SELECT s.request_id FROM requests s WHERE s.callback_at <= clock_timestamp() AND s.caller = c.caller"
            " ORDER BY s.callback_at LIMIT c.slots FOR UPDATE SKIP LOCKED) AS d LIMIT $3::integer)"
@@ -286,8 +286,8 @@ struct question callbacks_done = {
     .sql = "WITH e AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::bigint[]) AS e(id, claim, why, pause_s)),"
            " said AS (SELECT count(CASE WHEN e.why IS NULL THEN desk_clear('callback_failed', e.id::text)"
            " ELSE desk_say('callback_failed', e.id::text, e.why, NULL) END) FROM e WHERE e.why IS NOT NULL OR e.pause_s < 0)"
-           "UPDATE requests r SET callback_at = CASE WHEN e.pause_s >= 0 THEN clock_timestamp() + e.pause_s * interval '1 second' END"
-           " FROM e, said WHERE r.request_id = e.id AND r.callback_at = e.claim",
+           "UPDATE requests r SET callback_at = CASE WHEN e.pause_s >= 0 THEN clock_timestamp() + e.pause_s * interval '1 second' END,"
+           " callback_tries = CASE WHEN e.pause_s >= 0 THEN callback_tries ELSE 0 END FROM e, said WHERE r.request_id = e.id AND r.callback_at = e.claim",
     .params = DONE_COLUMNS, .put = put_done, .answered = on_done,
 };
 

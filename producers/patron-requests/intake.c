@@ -200,6 +200,7 @@ static void on_fate(struct producer_message *m, const char *error)
         return;
     }
     TAILQ_INSERT_TAIL(&sent, item, at);
+    item->acknowledged = true;
     go_in(MARK_LINGER_US);
     struct intake_item *follower = item->followers;
     item->followers = NULL;
@@ -231,6 +232,11 @@ static void known_unsent(struct intake_item *item)
     HASH_FIND(by_id, in_hand, item->id, sizeof item->id - 1, first);
     if (!first) { /* lost between commit and send: we send it */
         take_in_hand(item);
+        return;
+    }
+    if (first->acknowledged) { /* only the mark is not there yet */
+        tell(item, INTAKE_KNOWN);
+        let_go(item);
         return;
     }
     item->followers = first->followers;
@@ -327,12 +333,12 @@ static void on_done(void *of, const struct db_outcome *out)
     (void)of;
     batch_us = 0;
     if (out->end == DB_DONE) {
+        if (batch_count) /* what was marked with it was not when its rows were read */
+            committed(out->results[0]);
         while ((item = TAILQ_FIRST(&marking))) {
             TAILQ_REMOVE(&marking, item, at);
             let_go(item);
         }
-        if (batch_count)
-            committed(out->results[0]);
         batch_max = 2 * batch_max < BATCH_MAX ? 2 * batch_max : BATCH_MAX;
         refusal[0] = '\0';
         send_unsent();

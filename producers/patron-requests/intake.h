@@ -48,7 +48,8 @@ struct intake_item {
     TAILQ_ENTRY(intake_item) at;
     UT_hash_handle by_id;
     struct intake_item *followers; /* known ones that wait for it */
-    bool in_hand, gone, held;      /* gone: nothing of it is left to do; held: by whom waits, or waited */
+    bool in_hand, acknowledged;
+    bool gone, held;               /* gone: nothing of it is left to do; held: by whom waits, or waited */
     int topic;
     int64_t since_us;              /* when it was taken in hand */
     char trace_id[33];

@@ -28,7 +28,7 @@ static int first, line_count, number, refused;
 static struct caller caller;
 static struct text input;
 static size_t input_read; /* of input: lines that were taken */
-static bool at_end, readable;
+static bool at_end, readable, skipping; /* skipping: the rest of a line that is too long */
 static struct loop_fd watch;
 
 /* ---- out ---- */
@@ -137,26 +137,30 @@ static void take_line(const char *bytes, size_t len)
         check_line(l, bytes, in);
 }
 
+static void refuse_long(void)
+{
+    struct line *l = &lines[(first + line_count++) % LINES_MAX];
+
+    *l = (struct line){.number = ++number};
+    refuse(l, 413, "a line has at most 64 KiB", NULL);
+}
+
 /* Whole lines of what was read; at the end also what has no line end. */
 static void take_lines(void)
 {
     while (line_count < LINES_MAX) {
         char *begin = input.at + input_read, *end = input.at ? memchr(begin, '\n', input.len - input_read) : NULL;
         size_t left = input.len - input_read;
-        if (!end && left > LINE_BYTES) {
-            number++;
-            lines[(first + line_count) % LINES_MAX] = (struct line){.number = number};
-            refuse(&lines[(first + line_count++) % LINES_MAX], 413, "a line has at most 64 KiB: the rest is not read", NULL);
-            at_end = true;
-            input_read = input.len;
-            return;
-        }
-        if (!end && (!at_end || !left))
-            break;
         size_t len = end ? (size_t)(end - begin) : left;
+        if (!left || (!end && !at_end && len <= LINE_BYTES && !skipping))
+            break;
         if (end)
             *end = '\0';
-        take_line(begin, len);
+        if (len > LINE_BYTES && !skipping)
+            refuse_long();
+        else if (!skipping)
+            take_line(begin, len);
+        skipping = !end && !at_end;
         input_read += len + (end != NULL);
     }
     if (input_read && input.at) {

@@ -21,17 +21,14 @@ enum {
     DROPPED_MAX = 8 << 20, /* of a body that is refused: more is not waited for */
     MEMORY = 8192,         /* a connection's, of libmicrohttpd: the head must fit */
     KEPT_MAX = 4096,       /* of a body's memory, for the next */
-    FIRST_HEAD_S = 10,
-    NEXT_HEAD_S = 60,
-    BODY_S = 30,
-    ANSWER_S = 30,
+    IDLE_S = 60,
     SWEEP_US = 1000000,
     SPARE = 64,       /* connections accepted beyond the limit, of which as many give way */
     DESCRIPTORS = 64, /* those of the program besides */
     MULTIPLE_MAX = 8,
 };
 
-static int64_t port, connections_max, connections_per_address;
+static int64_t port, connections_max, connections_per_address, slow_seconds;
 static const char *bind_address, *certificate_file, *key_file;
 
 const struct setting server_settings[] = {
@@ -46,6 +43,8 @@ const struct setting server_settings[] = {
      .help = "connections at a time; when all are taken, the one that has been silent for longest gives way"},
     {"REQUESTS_CONNECTIONS_PER_ADDRESS", SET_WHOLE, "1000", .least = 1, .most = 100000, .to = &connections_per_address,
      .help = "of these, from one address"},
+    {"REQUESTS_SLOW_SECONDS", SET_WHOLE, "20", .least = 1, .most = IDLE_S, .to = &slow_seconds,
+     .help = "how long a first head, a body, or the taking of an answer may last; a connection that is kept may be idle for 60 s"},
     {0}};
 
 enum phase { FIRST_HEAD, NEXT_HEAD, BODY, WORK, ANSWER };
@@ -334,28 +333,29 @@ static void on_connection(void *of, struct MHD_Connection *mhd, void **socket_co
     metric_set(open_connections, (double)connection_count);
 }
 
+/* Nothing of an answer has been written yet: what is written here is all. */
 static void say_late(const struct connection *c)
 {
-    static const char late[] = "HTTP/1.1 408 Request Timeout\r\nContent-Type: application/problem+json\r\nConnection: close\r\n"
-                               "Content-Length: 77\r\n\r\n"
-                               "{\"title\":\"Request Timeout\",\"status\":408,\"detail\":\"a body comes within 30 s\"}\n";
+    static const char late[] = "{\"title\":\"Request Timeout\",\"status\":408,\"detail\":\"the body was slow\"}";
+    char answer[256];
+    int len = snprintf(answer, sizeof answer, "HTTP/1.1 408 Request Timeout\r\nContent-Type: application/problem+json\r\n"
+                                              "Connection: close\r\nContent-Length: %zu\r\n\r\n%s", sizeof late - 1, late);
 
-    if (!certificate_file && send(c->fd, late, sizeof late - 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+    if (!certificate_file && send(c->fd, answer, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
         return; /* it is gone */
 }
 
 static void sweep(void *of, uint32_t events)
 {
-    static const int allowed_s[] = {[FIRST_HEAD] = FIRST_HEAD_S, [NEXT_HEAD] = NEXT_HEAD_S, [BODY] = BODY_S, [ANSWER] = ANSWER_S};
     struct connection *c;
 
     (void)of;
     (void)events;
     TAILQ_FOREACH(c, &connections, at) {
         int64_t lasted_us = loop_now(loop) - c->since_us;
-        if (lasted_us < (int64_t)FIRST_HEAD_S * 1000000)
+        if (lasted_us < slow_seconds * 1000000)
             break; /* all that follow are younger */
-        if (!may_give_way(c) || lasted_us < (int64_t)allowed_s[c->phase] * 1000000)
+        if (!may_give_way(c) || (c->phase == NEXT_HEAD && lasted_us < (int64_t)IDLE_S * 1000000))
             continue;
         if (c->phase == BODY)
             say_late(c);

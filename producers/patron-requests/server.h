@@ -6,8 +6,8 @@
  * the answer arrives, unless the body is much too long or the client waits for "100 Continue".
  *
  * Bounds     a body has 1 MiB; all bodies held at a time 32 MiB; a head 8 KiB, of which libmicrohttpd answers what is longer.
- *            A connection says a first head within 10 s, the next within 60 s of an answer, a body within 30 s, and takes an
- *            answer within 30 s: else it is closed, after a 408 where a body is late. So slow is who sends a byte a second, too.
+ *            A first head, a body, and the taking of an answer may last REQUESTS_SLOW_SECONDS each, a kept connection be idle for
+ *            60 s: else it is closed, after a 408 where a body is late. So who sends a byte a second is slow, too.
  *            Of connections there are REQUESTS_CONNECTIONS, and of one address REQUESTS_CONNECTIONS_PER_ADDRESS, of which more
  *            are closed at once; when all are taken, the one that has been silent for longest gives way.
  * Refused    besides: two of Authorization, Content-Type, Content-Length, Transfer-Encoding; a length beside a
