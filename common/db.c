@@ -17,6 +17,9 @@ struct db {
     int statement_count;
     void (*up)(void *of);
     void *up_of;
+    char listen_sql[80]; /* "" when it listens to nothing */
+    db_heard *heard;
+    void *heard_of;
 
     PGconn *conn;
     enum db_state state;
@@ -137,6 +140,8 @@ static void prepare(struct db *d)
         snprintf(name, sizeof name, "s%d", i);
         PQsendPrepare(d->conn, name, d->statements[i].sql, 0, NULL);
     }
+    if (*d->listen_sql)
+        PQsendQueryParams(d->conn, d->listen_sql, 0, NULL, NULL, NULL, NULL, 0);
     PQpipelineSync(d->conn);
     d->state = DB_PREPARING;
     d->added = SESSION_STATEMENTS + d->statement_count;
@@ -190,6 +195,16 @@ static void finished(struct db *d)
         PQclear(results[i]);
 }
 
+static void hear(struct db *d)
+{
+    PGnotify *said;
+
+    while (d->heard && d->state >= DB_PREPARING && (said = PQnotifies(d->conn))) {
+        d->heard(d->heard_of, said->extra);
+        PQfreemem(said);
+    }
+}
+
 static void on_io(void *of, uint32_t events)
 {
     struct db *d = of;
@@ -218,6 +233,7 @@ static void on_io(void *of, uint32_t events)
         if (status == PGRES_PIPELINE_SYNC) {
             PQclear(res);
             finished(d);
+            hear(d);
             return;
         }
         if (status == PGRES_FATAL_ERROR)
@@ -233,6 +249,7 @@ static void on_io(void *of, uint32_t events)
     }
     if (d->state == DB_IDLE && PQstatus(d->conn) == CONNECTION_BAD)
         lost(d, lost_words(d));
+    hear(d);
 }
 
 struct fault db_open(struct db **ret, struct loop *loop, const char *application_name,
@@ -252,6 +269,13 @@ struct fault db_open(struct db **ret, struct loop *loop, const char *application
     d->timer = (struct loop_timer){.call = connect_now, .of = d};
     connect_now(d, 0);
     return FAULT_OK;
+}
+
+void db_listen(struct db *d, const char *channel, db_heard *heard, void *of)
+{
+    snprintf(d->listen_sql, sizeof d->listen_sql, "LISTEN %s", channel);
+    d->heard = heard;
+    d->heard_of = of;
 }
 
 void db_close(struct db *d)

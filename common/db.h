@@ -6,6 +6,7 @@
  * db; ask db_free first.
  * A lost connection is made again, for ever, with a growing pause; the transaction under way ends as DB_LOST: whether
  * it was committed is not known.
+ * A connection may also listen to a channel (NOTIFY). What was said while there was none is not heard: ask when `up` is called.
  * Ownership: parameters are copied when added; results are lent to `done`.
  */
 #ifndef SHELFWIRE_DB_H
@@ -45,6 +46,10 @@ struct db_statement {
 struct fault db_open(struct db **ret, struct loop *loop, const char *application_name,
                      const struct db_statement *statements, int count, void (*up)(void *of), void *of);
 void db_close(struct db *d);
+
+/* Listens to a channel from now on, to be called right after db_open. heard: what was said, lent; also within a transaction. */
+typedef void db_heard(void *of, const char *said);
+void db_listen(struct db *d, const char *channel, db_heard *heard, void *of);
 
 bool db_free(const struct db *d);      /* connected, and no transaction under way */
 bool db_connected(const struct db *d);

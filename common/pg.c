@@ -35,7 +35,7 @@ void pg_parameters(const char *application_name, const char *keywords[8], const 
     values[n] = NULL;
 }
 
-struct fault pg_connection_fault(PGconn *conn)
+struct fault pg_connection_fault(PGconn *conn, bool away)
 {
     const char *keywords[8], *values[8];
     char why[160];
@@ -45,7 +45,7 @@ struct fault pg_connection_fault(PGconn *conn)
     /* it is there, and yet this may pass: no connection is free just now, or it is starting */
     bool busy = strstr(why, "too many") || strstr(why, "remaining connection slots") || strstr(why, "starting up") ||
                 strstr(why, "shutting down") || strstr(why, "recovery");
-    if (!busy && PQpingParams(keywords, values, 0) == PQPING_OK)
+    if (!away && !busy && PQpingParams(keywords, values, 0) == PQPING_OK)
         return FAULT(MISUSE, "PostgreSQL refuses us: %s; see PGHOST, PGUSER, PGPASSWORD(_FILE), PGDATABASE", why);
     return FAULT(RETRY, "PostgreSQL is not there: %s; see PGHOST, PGPORT", why);
 }
@@ -62,7 +62,7 @@ struct fault pg_open(PGconn **ret, const char *application_name)
     if (!conn)
         return FAULT(FATAL, "out of memory");
     if (PQstatus(conn) != CONNECTION_OK) {
-        struct fault f = pg_connection_fault(conn);
+        struct fault f = pg_connection_fault(conn, false);
         PQfinish(conn);
         return f;
     }
@@ -70,9 +70,28 @@ struct fault pg_open(PGconn **ret, const char *application_name)
     return FAULT_OK;
 }
 
-struct fault pg_run(PGconn *conn, PGresult **ret, const char *sql, int params, const char *const *values)
+struct fault pg_open_start(PGconn **ret, const char *application_name)
 {
-    PGresult *res = PQexecParams(conn, sql, params, NULL, values, NULL, NULL, 0);
+    const char *keywords[8], *values[8];
+    const char *password;
+
+    *ret = NULL;
+    TRY(read_password(&password));
+    pg_parameters(application_name, keywords, values);
+    PGconn *conn = PQconnectStartParams(keywords, values, 0);
+    if (!conn)
+        return FAULT(FATAL, "out of memory");
+    if (PQstatus(conn) == CONNECTION_BAD) {
+        struct fault f = pg_connection_fault(conn, false);
+        PQfinish(conn);
+        return f;
+    }
+    *ret = conn;
+    return FAULT_OK;
+}
+
+struct fault pg_result(PGconn *conn, PGresult *res, PGresult **ret)
+{
     ExecStatusType status = PQresultStatus(res);
     char why[160];
 
@@ -88,6 +107,11 @@ struct fault pg_run(PGconn *conn, PGresult **ret, const char *sql, int params, c
     answer_quote(why, sizeof why, message, strlen(message));
     PQclear(res);
     return FAULT(RETRY, "PostgreSQL: %s", why);
+}
+
+struct fault pg_run(PGconn *conn, PGresult **ret, const char *sql, int params, const char *const *values)
+{
+    return pg_result(conn, PQexecParams(conn, sql, params, NULL, values, NULL, NULL, 0), ret);
 }
 
 struct fault pg_do_(PGconn *conn, const char *sql, const char *const *values, size_t count)

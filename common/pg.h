@@ -30,8 +30,17 @@ struct fault pg_run(PGconn *conn, PGresult **ret, const char *sql, int params, c
 #define pg_do(conn, sql, ...) pg_do_(conn, sql, (const char *const[]){__VA_ARGS__}, COUNT(((const char *const[]){__VA_ARGS__})))
 struct fault pg_do_(PGconn *conn, const char *sql, const char *const *values, size_t count);
 
-/* A failed connection as a fault: RETRY, or MISUSE where the server is there and refuses us. */
-struct fault pg_connection_fault(PGconn *conn);
+/* What a statement's result says: it is handed out, or released and its error told. res may be NULL. */
+struct fault pg_result(PGconn *conn, PGresult *res, PGresult **ret);
+
+/* Begins to connect: PQconnectPoll goes on. */
+struct fault pg_open_start(PGconn **ret, const char *application_name);
+
+/*
+ * A failed connection as a fault: RETRY, or MISUSE where the server is there and refuses us, which takes another connection to
+ * learn; not when it may only be `away`.
+ */
+struct fault pg_connection_fault(PGconn *conn, bool away);
 
 /* The keywords and values both kinds of connection are made with. */
 void pg_parameters(const char *application_name, const char *keywords[8], const char *values[8]);

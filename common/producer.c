@@ -19,13 +19,18 @@ enum {
     SECOND_US = 1000000,
     ONCE_WAIT_S = 60,   /* --once: how long Kafka may take, to be there and to acknowledge */
     KAFKA_SLOW_S = 10,  /* unacknowledged for so long, it is said */
+    BUSY_PAUSE_MS = 50,
     ASK_LOG_MS = 1000,
     ASK_GROUP_MS = 2000, /* with a connection of its own to be made */
+    ASK_BROKER_MS = 1000,
+    ASK_BROKER_SERVING_MS = 100, /* where others wait for us meanwhile */
+    PG_SILENT_S = 10,            /* a serving producer: PostgreSQL says nothing for so long, it counts as lost */
     LOG_EVERY_S = 3600,
     LOG_PAUSE_MAX_S = 60, /* between two looks that brought no answer */
     LOG_WAIT_S = 10,      /* --once: how long such looks are repeated before it goes on without */
     PURGE_EVERY_S = 86400,
     READERS_MAX = 8,
+    TOPICS_MAX = 8,
     UNSETTLED_MAX = 4000,        /* messages without a row that may wait for Kafka, */
     UNSETTLED_BYTES_MAX = 2 << 20, /* and bytes: together with what one more piece of an answer adds, it fits librdkafka's queue */
 };
@@ -42,15 +47,15 @@ static const struct setting producer_settings[] = {
      .help = "file of a private certificate authority for the vendor (PEM); the system's when not set"},
     {0}};
 
-/* A message on its way to Kafka: of a row, or of none. */
-struct outgoing {
+/* A message without a row, freed when its fate is known. */
+struct loose {
+    struct producer_message message;
     struct producer *p;
-    struct row *row; /* NULL: it is freed when its fate is known */
-    size_t len;
 };
 
 struct row {
-    struct outgoing outgoing;
+    struct producer_message message;
+    struct producer *p;
     char work_id[64], retry_at[48];
     bool has_retry, acknowledged;
 };
@@ -60,17 +65,20 @@ struct producer {
     struct loop *loop;
     struct http *http;
     PGconn *conn; /* NULL: lost, or never had */
-    bool started, locked, topics_known, log_known, once, said_pg, said_lock, said_kafka;
+    bool started, locked, caught_up, topics_known, log_known, once, said_pg, said_lock, said_kafka;
     char pg_trouble[240], source[80];
     struct kafka_producer *kafka;
     struct status *status;
-    const char *topic;
+    struct {
+        const char *plain, *full; /* without and with prefix */
+    } to[TOPICS_MAX];
+    int to_count;
     int log_pause_s;
     const char *groups[READERS_MAX], *topics[READERS_MAX];
 
     struct row round[ROUND_MAX];
     int round_count, round_pending;
-    bool round_full, round_failed;
+    bool round_full, round_failed, round_left; /* left: what a predecessor left */
     int64_t round_us; /* when it was begun */
 
     int unsettled;
@@ -82,6 +90,9 @@ struct producer {
     struct db_columns columns;
     struct text key, value;
     struct metric *sent, *polling;
+
+    struct loop_fd pg_watch; /* while a statement is waited for on the loop */
+    bool pg_spoke;
 };
 
 /* ---- PostgreSQL and the lock ---- */
@@ -91,7 +102,7 @@ static void disconnect(struct producer *p, const char *why)
     if (p->conn)
         PQfinish(p->conn);
     p->conn = NULL;
-    p->locked = false;
+    p->locked = p->caught_up = false;
     snprintf(p->pg_trouble, sizeof p->pg_trouble, "%s", why);
     p->connect_at_us = loop_now(p->loop) + SECOND_US;
     if (!p->said_pg && !p->once)
@@ -99,12 +110,65 @@ static void disconnect(struct producer *p, const char *why)
     p->said_pg = true;
 }
 
+static void on_pg(void *of, uint32_t events)
+{
+    struct producer *p = of;
+
+    (void)events;
+    p->pg_spoke = true;
+}
+
+/* Turns the loop until the connection's socket is ready; RETRY: it was not for too long. */
+static struct fault await_pg(struct producer *p, PGconn *conn, uint32_t events)
+{
+    int64_t until = loop_now(p->loop) + (int64_t)PG_SILENT_S * SECOND_US;
+
+    p->pg_spoke = false;
+    loop_watch(p->loop, &p->pg_watch, PQsocket(conn), events, on_pg, p);
+    while (!p->pg_spoke && loop_now(p->loop) < until)
+        loop_turn(p->loop, 1000);
+    loop_watch(p->loop, &p->pg_watch, -1, 0, NULL, NULL);
+    return p->pg_spoke ? FAULT_OK : FAULT(RETRY, "PostgreSQL has not answered for %d s", PG_SILENT_S);
+}
+
+/* A statement's results are awaited on the loop: others are served meanwhile. */
+static struct fault run_on_loop(struct producer *p, PGresult **ret, const char *sql, int params, const char *const *values)
+{
+    PGresult *last = NULL, *res;
+
+    if (!PQsendQueryParams(p->conn, sql, params, NULL, values, NULL, NULL, 0))
+        return pg_result(p->conn, NULL, ret);
+    do {
+        while (PQisBusy(p->conn)) {
+            struct fault f = await_pg(p, p->conn, EPOLLIN);
+            if (f.kind) {
+                PQclear(last);
+                disconnect(p, f.what);
+                return f;
+            }
+            if (!PQconsumeInput(p->conn))
+                break;
+        }
+        res = PQgetResult(p->conn);
+        if (res) {
+            PQclear(last);
+            last = res;
+        }
+    } while (res);
+    return pg_result(p->conn, last, ret);
+}
+
+static struct fault run_statement(struct producer *p, PGresult **ret, const char *sql, int params, const char *const *values)
+{
+    return p->plan->serves ? run_on_loop(p, ret, sql, params, values) : pg_run(p->conn, ret, sql, params, values);
+}
+
 struct fault producer_run(struct producer *p, PGresult **ret, const char *sql, int params, const char *const *values)
 {
     *ret = NULL;
     if (!p->conn || !p->locked)
         return FAULT(RETRY, "PostgreSQL is not there");
-    struct fault f = pg_run(p->conn, ret, sql, params, values);
+    struct fault f = run_statement(p, ret, sql, params, values);
     if (f.kind && PQstatus(p->conn) != CONNECTION_OK)
         disconnect(p, f.what);
     return f;
@@ -128,9 +192,33 @@ static void on_notice(void *of, const char *words)
     log_debug("PostgreSQL: %.*s", (int)strcspn(words, "\n"), words);
 }
 
+/* Connects on the loop; whom nobody refuses within PG_SILENT_S is not there. */
+static struct fault open_on_loop(struct producer *p)
+{
+    PGconn *conn;
+    PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+
+    TRY(pg_open_start(&conn, p->plan->name));
+    while (status == PGRES_POLLING_WRITING || status == PGRES_POLLING_READING) {
+        struct fault f = await_pg(p, conn, status == PGRES_POLLING_WRITING ? EPOLLOUT : EPOLLIN);
+        if (f.kind || loop_stopping(p->loop)) {
+            PQfinish(conn);
+            return f.kind ? f : FAULT(RETRY, "told to stop");
+        }
+        status = PQconnectPoll(conn);
+    }
+    if (status == PGRES_POLLING_OK) {
+        p->conn = conn;
+        return FAULT_OK;
+    }
+    struct fault f = pg_connection_fault(conn, p->started);
+    PQfinish(conn);
+    return f;
+}
+
 static struct fault connect_pg(struct producer *p)
 {
-    TRY(pg_open(&p->conn, p->plan->name));
+    TRY(p->plan->serves ? open_on_loop(p) : pg_open(&p->conn, p->plan->name));
     PQsetNoticeProcessor(p->conn, on_notice, NULL);
     struct fault f = pg_check_schema(p->conn);
     if (f.kind) {
@@ -148,8 +236,8 @@ static struct fault connect_pg(struct producer *p)
 static struct fault take_lock(struct producer *p)
 {
     SCOPED(PQclear) PGresult *res = NULL;
-    struct fault f =
-        pg_run(p->conn, &res, "SELECT pg_try_advisory_lock(hashtextextended($1, 0))", 1, (const char *const[]){p->source});
+    struct fault f = run_statement(p, &res, "SELECT pg_try_advisory_lock(hashtextextended($1, 0))", 1,
+                                   (const char *const[]){p->source});
 
     if (f.kind) {
         disconnect(p, f.what);
@@ -189,34 +277,49 @@ static struct fault upkeep_pg(struct producer *p)
 
 /* ---- sending ---- */
 
-static void row_delivered(struct row *row, const char *error)
+static void row_delivered(struct producer_message *m, const char *error)
 {
-    struct producer *p = row->outgoing.p;
+    struct row *row = (struct row *)m;
+    struct producer *p = row->p;
 
     p->round_pending--;
     row->acknowledged = !error;
     if (error && !p->round_failed)
-        log_about(LOG_WARN, p->topic, "Kafka did not take a message: %s; it is sent again", error);
+        log_about(LOG_WARN, p->to[m->topic].full, "Kafka did not take a message: %s; it is sent again", error);
     p->round_failed = p->round_failed || error;
+}
+
+static void loose_delivered(struct producer_message *m, const char *error)
+{
+    struct loose *loose = (struct loose *)m;
+    struct producer *p = loose->p;
+
+    p->unsettled--;
+    p->unsettled_len -= m->len;
+    if (error && !p->not_taken[0])
+        snprintf(p->not_taken, sizeof p->not_taken, "%s", error);
+    metric_add(p->sent, !error);
+    free(loose);
+    if (p->asked && !producer_full(p))
+        http_resume(p->http, p->asked);
 }
 
 static void on_delivered(void *of, const char *error)
 {
-    struct outgoing *out = of;
-    struct producer *p = out->p;
+    struct producer_message *m = of;
 
-    if (out->row) {
-        row_delivered(out->row, error);
-        return;
-    }
-    p->unsettled--;
-    p->unsettled_len -= out->len;
-    if (error && !p->not_taken[0])
-        snprintf(p->not_taken, sizeof p->not_taken, "%s", error);
-    metric_add(p->sent, !error);
-    free(out);
-    if (p->asked && !producer_full(p))
-        http_resume(p->http, p->asked);
+    m->fate(m, error);
+}
+
+bool producer_post(struct producer *p, struct producer_message *m)
+{
+    struct kafka_message k = {.topic = p->to[m->topic].full, .key = m->key, .key_len = strlen(m->key), .value = m->value, .len = m->len,
+                              .headers = event_headers(p->plan->name, m->subject, p->to[m->topic].plain, m->trace_id)};
+
+    if (kafka_produce(p->kafka, &k, m))
+        return true;
+    rd_kafka_headers_destroy(k.headers);
+    return false;
 }
 
 bool producer_full(const struct producer *p)
@@ -226,16 +329,14 @@ bool producer_full(const struct producer *p)
 
 struct fault producer_send(struct producer *p, const char *key, const char *value, size_t len)
 {
-    struct outgoing *out = malloc(sizeof *out);
+    struct loose *loose = malloc(sizeof *loose);
 
-    if (!out)
+    if (!loose)
         return FAULT(FATAL, "out of memory");
-    *out = (struct outgoing){.p = p, .len = len};
-    struct kafka_message m = {.topic = p->topic, .key = key, .key_len = strlen(key), .value = value, .len = len,
-                              .headers = event_headers(p->plan->name, key, p->plan->topic, "")};
-    if (!kafka_produce(p->kafka, &m, out)) {
-        rd_kafka_headers_destroy(m.headers);
-        free(out);
+    *loose = (struct loose){.p = p, .message = {.subject = key, .trace_id = "", .key = key, .value = value, .len = len,
+                                                .fate = loose_delivered}};
+    if (!producer_post(p, &loose->message)) {
+        free(loose);
         return FAULT(RETRY, "Kafka's local queue takes no message of %zu bytes", len);
     }
     p->unsettled++;
@@ -249,7 +350,7 @@ static struct fault produce_due(struct producer *p, const PGresult *due)
 
     for (int i = 0; i < PQntuples(due); i++) {
         struct row *out = &p->round[p->round_count];
-        *out = (struct row){.outgoing = {p, out, 0}, .has_retry = !PQgetisnull(due, i, 1)};
+        *out = (struct row){.p = p, .has_retry = !PQgetisnull(due, i, 1)};
         snprintf(out->work_id, sizeof out->work_id, "%s", PQgetvalue(due, i, 0));
         snprintf(out->retry_at, sizeof out->retry_at, "%s", PQgetvalue(due, i, 1));
         text_clear(&p->key);
@@ -262,13 +363,12 @@ static struct fault produce_due(struct producer *p, const PGresult *due)
             bad++;
             continue;
         }
-        struct kafka_message m = {.topic = p->topic, .key = text_str(&p->key), .key_len = p->key.len,
-                                  .value = text_str(&p->value), .len = p->value.len,
-                                  .headers = event_headers(p->plan->name, out->work_id, p->plan->topic, PQgetvalue(due, i, 2))};
-        if (!kafka_produce(p->kafka, &m, &out->outgoing)) {
-            rd_kafka_headers_destroy(m.headers);
+        out->message = (struct producer_message){.topic = p->plan->topic_of ? p->plan->topic_of(due, i) : 0,
+                                                 .subject = out->work_id, .trace_id = PQgetvalue(due, i, 2),
+                                                 .key = text_str(&p->key), .value = text_str(&p->value), .len = p->value.len,
+                                                 .fate = row_delivered};
+        if (!producer_post(p, &out->message))
             break;
-        }
         p->round_count++;
         p->round_pending++;
     }
@@ -281,16 +381,20 @@ static struct fault begin_round(struct producer *p)
     char limit[16];
 
     p->send_at_us = loop_now(p->loop) + resend_seconds * SECOND_US;
-    if (!p->plan->due_sql)
+    p->round_left = !p->caught_up && p->plan->left_sql;
+    const char *sql = p->round_left ? p->plan->left_sql : p->plan->due_sql;
+    p->caught_up = p->caught_up || !p->plan->left_sql;
+    if (!sql)
         return FAULT_OK;
     snprintf(limit, sizeof limit, "%d", ROUND_MAX);
-    TRY(producer_run(p, &due, p->plan->due_sql, 1, (const char *const[]){limit}));
+    TRY(producer_run(p, &due, sql, 1, (const char *const[]){limit}));
     p->round_us = loop_now(p->loop);
     p->round_full = PQntuples(due) == ROUND_MAX;
     p->round_failed = false;
     struct fault f = produce_due(p, due);
     if (PQntuples(due) && !p->round_count) /* not a single one: the local queue is full, or none can be written */
         p->send_at_us = loop_now(p->loop) + SECOND_US;
+    p->caught_up = p->caught_up || !PQntuples(due);
     return f;
 }
 
@@ -313,12 +417,17 @@ static struct fault finish_round(struct producer *p)
         TRY(producer_do_(p, p->plan->sent_sql, values, 2));
     metric_add(p->sent, sent);
     if (sent)
-        log_debug("%d sent to %s", sent, p->topic);
+        log_debug("%d sent%s", sent, p->round_left ? ": what was left unsent" : "");
     p->round_count = 0;
     p->mark_at_us = 0;
-    if (p->round_full && sent)
+    if ((p->round_full && sent) || p->round_left)
         p->send_at_us = 0;
     return FAULT_OK;
+}
+
+static bool is_busy(const struct producer *p)
+{
+    return p->plan->busy && p->plan->busy(p->caught_up);
 }
 
 static bool can_send(const struct producer *p)
@@ -333,9 +442,13 @@ static struct fault send_step(struct producer *p)
         return FAULT_OK;
     if (p->round_count && !p->round_pending && loop_now(p->loop) >= p->mark_at_us)
         TRY(finish_round(p));
-    if (!p->round_count && loop_now(p->loop) >= p->send_at_us)
-        return begin_round(p);
-    return FAULT_OK;
+    if (p->round_count || loop_now(p->loop) < p->send_at_us)
+        return FAULT_OK;
+    if (is_busy(p)) {
+        p->send_at_us = loop_now(p->loop) + BUSY_PAUSE_MS * 1000;
+        return FAULT_OK;
+    }
+    return begin_round(p);
 }
 
 static int wait_ms(const struct producer *p, int most_ms)
@@ -510,6 +623,14 @@ static struct fault look_at_partition(struct producer *p, const char *group, con
     return FAULT_OK;
 }
 
+static bool is_ours(const struct producer *p, const char *topic)
+{
+    for (int i = 0; i < p->to_count; i++)
+        if (!strcmp(topic, p->to[i].full))
+            return true;
+    return false;
+}
+
 /* 0: there is no such topic yet. Ours has been made: one that is not known is not known yet. */
 static struct fault count_partitions(struct producer *p, const char *topic, int *ret)
 {
@@ -527,7 +648,7 @@ static struct fault count_partitions(struct producer *p, const char *topic, int 
         rd_kafka_metadata_destroy(meta);
     if (err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
         return FAULT(MISUSE, "topic %s: %s", topic, rd_kafka_err2str(err));
-    bool missing = err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && strcmp(topic, p->topic) != 0;
+    bool missing = err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && !is_ours(p, topic);
     return err && !missing ? FAULT(RETRY, "topic %s: %s", topic, rd_kafka_err2str(err)) : FAULT_OK;
 }
 
@@ -580,7 +701,9 @@ static struct fault look_at_readers(struct producer *p)
         struct fault f = look_at_reader(p, p->groups[i], p->topics[i], &cuts);
         if (f.kind == FAULT_RETRY)
             undecided = f;
-        else if (f.kind)
+        if (f.kind == FAULT_RETRY && p->plan->serves) /* a broker that is silent would be asked for every other topic, in vain */
+            break;
+        if (f.kind && f.kind != FAULT_RETRY)
             log_warn("whether Kafka's log was cut short is not known: %s", f.what);
     }
     struct fault f = cuts.count ? send_again(p, &cuts) : FAULT_OK;
@@ -643,26 +766,38 @@ static void purge(struct producer *p)
 
 /* ---- beginning and end ---- */
 
+void producer_trouble(const struct producer *p, struct text *why)
+{
+    if (loop_stopping(p->loop))
+        text_puts(why, "stopping; ");
+    if (!p->conn)
+        text_printf(why, "%s; ", *p->pg_trouble ? p->pg_trouble : "connecting to PostgreSQL");
+    else if (!p->locked)
+        text_printf(why, "another producer of %s is at work; ", p->plan->source);
+    else if (!p->topics_known)
+        text_puts(why, "no Kafka broker yet; ");
+    else if (!p->caught_up && p->plan->left_sql)
+        text_puts(why, "what was left unsent is sent first; ");
+}
+
+bool producer_locked(const struct producer *p)
+{
+    return p->conn && p->locked;
+}
+
+bool producer_caught_up(const struct producer *p)
+{
+    return p->conn && p->locked && p->topics_known && p->caught_up && !loop_stopping(p->loop);
+}
+
 static bool is_ready(void *of, struct text *why)
 {
     struct producer *p = of;
-    bool ready = true;
+    size_t before = why->len;
 
-    if (loop_stopping(p->loop)) {
-        text_puts(why, "stopping; ");
-        ready = false;
-    }
-    if (!p->conn) {
-        text_printf(why, "%s; ", *p->pg_trouble ? p->pg_trouble : "connecting to PostgreSQL");
-        ready = false;
-    } else if (!p->locked) {
-        text_printf(why, "another producer of %s is at work; ", p->plan->source);
-        ready = false;
-    }
-    if (!p->topics_known) {
-        text_puts(why, p->conn && p->locked ? "no Kafka broker yet; " : "");
-        ready = false;
-    } else if (p->unsettled && producer_full(p)) {
+    producer_trouble(p, why);
+    bool ready = why->len == before && p->topics_known;
+    if (p->unsettled && producer_full(p)) {
         text_printf(why, "%d messages wait for Kafka's acknowledgement; ", p->unsettled);
     } else if (p->round_pending && loop_now(p->loop) - p->round_us > (int64_t)KAFKA_SLOW_S * SECOND_US) {
         text_printf(why, "Kafka has not acknowledged %d messages for %" PRId64 " s; ", p->round_pending,
@@ -675,13 +810,17 @@ static bool is_ready(void *of, struct text *why)
 
 static struct fault upkeep_topics(struct producer *p)
 {
-    const struct kafka_topic_plan plan = {p->topic, false};
+    struct kafka_topic_plan plans[TOPICS_MAX];
 
     if (p->topics_known)
         return FAULT_OK;
     if (loop_now(p->loop) < p->topics_at_us)
         return FAULT(RETRY, "no Kafka broker yet");
-    struct fault f = kafka_ensure_topics(kafka_producer_handle(p->kafka), &plan, 1, 1000);
+    for (int i = 0; i < p->to_count; i++)
+        plans[i] = (struct kafka_topic_plan){p->to[i].full, false};
+    /* a topic that is made takes longer: the broker is there then */
+    struct fault f = kafka_ensure_topics(kafka_producer_handle(p->kafka), plans, p->to_count,
+                                         p->plan->serves && p->said_kafka ? ASK_BROKER_SERVING_MS : ASK_BROKER_MS);
     p->topics_at_us = loop_now(p->loop) + SECOND_US;
     p->topics_known = !f.kind;
     if (f.kind == FAULT_RETRY && !p->said_kafka)
@@ -697,7 +836,11 @@ static struct fault begin(struct producer *p, const struct producer_plan *plan, 
     struct status_source source = {is_ready, NULL, p};
 
     p->plan = plan;
-    p->topic = kafka_topic(plan->topic);
+    for (int i = 0; plan->topics ? i < TOPICS_MAX && plan->topics[i] : i < 1; i++) {
+        p->to[i].plain = plan->topics ? plan->topics[i] : plan->topic;
+        p->to[i].full = kafka_topic(p->to[i].plain);
+        p->to_count++;
+    }
     snprintf(p->source, sizeof p->source, "shelfwire producer of %s", plan->source);
     for (int i = 0; i < READERS_MAX && plan->readers[i].group; i++) {
         p->groups[i] = kafka_topic(plan->readers[i].group);
@@ -710,13 +853,21 @@ static struct fault begin(struct producer *p, const struct producer_plan *plan, 
     p->sent = metric_make(METRIC_COUNTER, "shelfwire_sent_total", "Messages acknowledged by Kafka.", "%s", "");
     p->polling = metric_make(METRIC_GAUGE, "shelfwire_poll_seconds", "How long the last poll took.", "%s", "");
     TRY(kafka_producer_open(&p->kafka, p->loop, plan->name, on_delivered));
-    if (check || p->once)
+    if (check)
+        return FAULT_OK;
+    for (int i = 0; plan->topics && i < p->to_count; i++)
+        kafka_prepare(p->kafka, p->to[i].full);
+    if (plan->open)
+        TRY(plan->open(p));
+    if (p->once)
         return FAULT_OK;
     return status_open(&p->status, p->loop, program_metrics_address, (int)program_metrics_port, &source);
 }
 
 static void end(struct producer *p)
 {
+    if (p->plan->close)
+        p->plan->close(p);
     if (p->kafka && p->round_count) {
         if (p->round_pending)
             kafka_flush(p->kafka, 1000);
@@ -751,7 +902,7 @@ static struct fault upkeep(struct producer *p)
     TRY(upkeep_topics(p));
     if (loop_now(p->loop) >= p->purge_at_us)
         purge(p);
-    if (loop_now(p->loop) >= p->log_at_us)
+    if (loop_now(p->loop) >= p->log_at_us && !is_busy(p))
         look_at_log(p);
     return FAULT_OK;
 }

@@ -16,6 +16,10 @@
  *   rows    The rows that are due, a round at a time: read, produced, acknowledged by every in-sync replica, and only then
  *           marked. A crash in between sends a row again, which every stage bears. Rows that Kafka has not acknowledged
  *           are never queued a second time, however long an outage lasts.
+ *   serving A producer that is asked by others (`serves`) writes and sends its rows by itself, as they come (producer_post),
+ *           and the rounds are for what that left undone: first, each time the lock is gained, what a predecessor left
+ *           (left_sql), then what is due. The engine's statements are awaited on the loop, so that everybody is served
+ *           meanwhile; nothing that the loop calls may run a statement of the engine's (producer_run).
  *   log     At start and hourly: was a topic cut short (retention) before its group had read it, or made anew? Then what
  *           was sent and never answered is due again, once. A topic is decided when all its partitions have answered; if
  *           not, it is looked at again after a second, then less and less often, once a minute at least.
@@ -24,7 +28,8 @@
  * A plan with `once` runs as with --once, whatever is asked.
  * --once looks at the log (10 s for a broker that cannot say yet), polls once, sends what is due, waits for the
  * acknowledgements, and exits 0; 111 when anything failed.
- * Threads   everything runs on one thread; callbacks may block for a statement, not for a vendor.
+ * Threads   everything runs on one thread; callbacks may block for a statement, not for a vendor. A look at the log blocks: a
+ *           few milliseconds a partition, and where no broker answers a second a topic, or one in all of a serving producer.
  */
 #ifndef SHELFWIRE_PRODUCER_H
 #define SHELFWIRE_PRODUCER_H
@@ -45,7 +50,9 @@ struct producer_plan {
     const char *about;  /* one sentence, for --help */
     const char *source; /* what it polls: one producer of it at a time */
     const char *topic;  /* without prefix */
+    const char *const *topics; /* instead, where there are several; NULL-terminated, at most 8 */
     bool once;
+    bool serves;
     const char *arguments, *options; /* as --help shows them, where there are more than --once; see program.h */
     const struct setting *const *tables; /* its own and its vendor's; at most 4, NULL-terminated */
     const int64_t *poll_seconds;
@@ -55,6 +62,8 @@ struct producer_plan {
     struct fault (*settled)(void); /* after the settings are read: what they must agree on; may be NULL */
     struct fault (*check)(struct producer *p); /* --check: asks the vendor, prints a line for each thing */
     void (*begin)(struct producer *p); /* its metrics; nothing is connected yet */
+    struct fault (*open)(struct producer *p); /* what it serves, whatever is connected; a fault ends the program. May be NULL */
+    void (*close)(struct producer *p); /* at the end, with all still there; it may turn the loop. Messages' fates may follow. May be NULL */
 
     /* Looks once. It logs what fails; the fault it returns is only for --once. */
     struct fault (*poll)(struct producer *p);
@@ -68,7 +77,10 @@ struct producer_plan {
      * resend_sql: makes due what was sent and never answered; its rows are counted for the log. NULL: there is no such thing.
      */
     const char *due_sql, *sent_sql, *resend_sql;
+    const char *left_sql; /* as due_sql: what a predecessor left unsent; NULL: due_sql does not tell it apart */
     struct fault (*message)(const PGresult *due, int row, struct text *ret_key, struct text *ret_value);
+    int (*topic_of)(const PGresult *due, int row); /* a place in `topics`; NULL: the first */
+    bool (*busy)(bool caught_up); /* a round waits: rows that are due by now may be on their way (producer_post). May be NULL */
 };
 
 int producer_main(const struct producer_plan *plan, int argc, char **argv);
@@ -89,6 +101,25 @@ struct fault producer_ask(struct producer *p, const char *root, const struct htt
 struct fault producer_send(struct producer *p, const char *key, const char *value, size_t len);
 bool producer_full(const struct producer *p);
 struct fault producer_settle(struct producer *p);
+
+/*
+ * A message of a row that the program marks itself. Embedded in whatever waits for it, and to outlive its fate, which is told
+ * once: NULL when every in-sync replica has it. The texts are lent until producer_post returns; false: it was not taken, try
+ * later, and no fate is told.
+ */
+struct producer_message {
+    int topic; /* a place in the plan's topics */
+    const char *subject, *trace_id, *key, *value;
+    size_t len;
+    void (*fate)(struct producer_message *m, const char *error);
+};
+bool producer_post(struct producer *p, struct producer_message *m);
+
+/* The lock is ours; and what a predecessor left is sent. */
+bool producer_locked(const struct producer *p);
+bool producer_caught_up(const struct producer *p);
+/* What keeps it from that, appended; nothing when nothing does. */
+void producer_trouble(const struct producer *p, struct text *why);
 
 /* The next poll comes then, not after poll_seconds. */
 void producer_poll_in(struct producer *p, int64_t seconds);

@@ -69,18 +69,17 @@ static struct fault read_cost_max(json_object *in, int64_t *ret)
 static struct fault read_ill(json_object *in, enum wise_ill *ret)
 {
     static const char *const choices[] = {"never", "if_needed", "only"};
-    json_object *value = json_get(in, "ill");
     const char *word = json_str(in, "ill");
 
-    *ret = json_object_get_boolean(value) ? WISE_ILL_IF_NEEDED : WISE_ILL_NEVER;
-    if (!value || json_object_is_type(value, json_type_boolean))
+    *ret = WISE_ILL_NEVER;
+    if (!json_get(in, "ill"))
         return FAULT_OK;
     for (size_t i = 0; word && i < COUNT(choices); i++)
         if (!strcmp(word, choices[i])) {
             *ret = (enum wise_ill)i;
             return FAULT_OK;
         }
-    return FAULT(REJECT, "ill: want true, false, never, if_needed or only");
+    return FAULT(REJECT, "ill: want never, if_needed or only");
 }
 
 static bool is_among(const struct wise_titles *titles, const char *title)

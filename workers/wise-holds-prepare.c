@@ -9,7 +9,7 @@
  *
  * What ends here, and nothing is placed; outcome says what would be possible (wise_put_offer, wise_put_options):
  *   refused  not_possible, choose_issue, ill_unclear; what Wise refuses; bad_request (no outcome)
- *   asks     too_dear, cost_unknown (cost_max was given, and Wise does not say), only_ill (without "ill": true),
+ *   asks     too_dear, cost_unknown (cost_max was given, and Wise does not say), only_ill (without "ill": "if_needed"),
  *            only_hold, branch_not_offered, fast_not_possible
  */
 #include "common/json.h"

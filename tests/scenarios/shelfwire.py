@@ -455,6 +455,8 @@ class World:
         elif name.startswith("wise-"):
             env.update(WISE_URL=self.urls["wise"], WISE_API_ID="sandbox-app", WISE_API_KEY=WISE_KEY, WISE_USERNAME="sandbox",
                        WISE_APPLICATION_NAME="Shelfwire", WISE_PASSWORD=WISE_PASSWORD, WISE_CALLS_PER_SECOND="0")
+        elif name == "patron-requests":
+            env.update(REQUESTS_PORT="0", RESEND_SECONDS="1")
         else:
             env.update(PASSAGEPOINT_URL=self.urls["passagepoint"], PASSAGEPOINT_USERNAME="sandbox",
                        PASSAGEPOINT_PASSWORD=GATE_PASSWORD)

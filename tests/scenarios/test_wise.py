@@ -155,13 +155,13 @@ ASKED = [
     ("only from another library", {}, {"hold": False, "ill": True}, "asks", "only_ill", {"hold": False, "ill": True}),
     ("only from another library, and dear", {"cost_max": 1}, {"hold": False, "ill": True, "lendingFee": 3}, "asks", "only_ill",
      {"cost": "3.00"}),
-    ("from another library, as agreed", {"ill": True}, {"hold": False, "ill": True}, "done", "placed", {"ill": True}),
+    ("from another library, as agreed", {"ill": "if_needed"}, {"hold": False, "ill": True}, "done", "placed", {"ill": True}),
     ("from another library and nothing else", {"ill": "only"}, {"ill": True}, "done", "placed", {"ill": True}),
     ("from another library and nothing else, only a hold", {"ill": "only"}, {}, "asks", "only_hold",
      {"hold": True, "ill": False}),
-    ("from another library, not needed", {"ill": True}, {"ill": True}, "done", "placed", {"ill": False}),
+    ("from another library, not needed", {"ill": "if_needed"}, {"ill": True}, "done", "placed", {"ill": False}),
     ("not at that branch", {"pickup": "9999"}, {}, "asks", "branch_not_offered", {"pickup": HOME}),
-    ("not at all", {"ill": True}, {"hold": False}, "refused", "not_possible", {"hold": False, "ill": False}),
+    ("not at all", {"ill": "if_needed"}, {"hold": False}, "refused", "not_possible", {"hold": False, "ill": False}),
     ("an issue is to be chosen", {}, {"chooseIssueFirst": True}, "refused", "choose_issue", {}),
 ]
 

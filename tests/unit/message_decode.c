@@ -7,11 +7,13 @@
 #include "common/catalog.h"
 #include "common/json.h"
 #include "common/wise_request.h"
+#include "producers/patron-requests/forms.c"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
+#include <time.h>
 
 static struct fault of_catalog(const char *value, size_t len)
 {
@@ -62,6 +64,24 @@ static struct fault of_wise_asked(const char *value, size_t len)
     return f;
 }
 
+/* A request as callers send it: the first of its mistakes, as JSON. */
+static struct fault of_request(const char *value, size_t len)
+{
+    SCOPED(json_object_put) json_object *in = NULL;
+    struct mistakes mistakes = {0};
+    struct oddities odd;
+    struct wish wish;
+
+    TRY(json_read(value, len, &in));
+    forms_oddities(value, in, &odd);
+    form_check(in, "", time(NULL), &mistakes, &wish);
+    if (odd.twice[0] || odd.zero[0])
+        mistake(&mistakes, "", odd.zero[0] ? "holds a zero character" : "a member is given twice");
+    struct fault f = mistakes.count ? FAULT(REJECT, "%.200s", text_str(&mistakes.json)) : FAULT_OK;
+    text_free(&mistakes.json);
+    return f;
+}
+
 static const struct {
     const char *topic;
     struct fault (*decode)(const char *value, size_t len);
@@ -70,6 +90,7 @@ static const struct {
     {"users.resolve", of_later_bookings},
     {"prereg.create", of_later_bookings},
     {"catalog.delta", of_catalog},
+    {"request", of_request},
     {"folio.requests", of_folio},
     {"wise.holds.prepare", of_wise},
     {"wise.holds.place", of_wise},

@@ -3,6 +3,7 @@
 SHELFWIRE_BUILD names the directory that holds the test program message_decode.
 """
 import copy
+import datetime
 import json
 import os
 import pathlib
@@ -281,7 +282,7 @@ CANCEL = {"action": "cancel_hold", "library": "I649", "hold": "617985"}
 # when, what is asked of Wise, what is changed in it, is it valid
 WISE = [
     ("a hold", HOLD, {}, True),
-    ("all that can be said of it", HOLD, {"pickup": "6491", "due": "2026-12-31", "cost_max": 2.5, "ill": True}, True),
+    ("all that can be said of it", HOLD, {"pickup": "6491", "due": "2026-12-31", "cost_max": 2.5, "ill": "if_needed"}, True),
     ("several", HOLDS, {}, True),
     ("all that can be said of them", HOLDS, {"due": "2026-12-31", "cost_max": 0, "ill": "only", "fast": True}, True),
     ("a list", {"action": "list", "library": "I649"}, {}, True),
@@ -335,6 +336,88 @@ WISE_EXCEPTIONS = [
     ("a member nobody knows", {"colour": "green"}, "ok"),
     ("a pickup of null", {"pickup": None}, "ok"),
     ("30 February", {"due": "2026-02-30"}, "due: want a day"),
+]
+
+
+# ---- requests as callers send them ----
+
+UUID = "1ec54964-70f0-44cc-bd19-2a892ea0d336"
+ISBN = "9781615730186"
+ENVELOPE = ["ref", "service", "patron", "callback"]
+NEXT_YEAR = datetime.date.today().year + 1
+
+# service and action: a request with all its members
+ASKABLE = {
+    ("folio", "account"): {"loans": True, "charges": False, "holds": True},
+    ("folio", "renew"): {"item": UUID},
+    ("folio", "hold_item"): {"item": UUID, "pickup": UUID, "expires": f"{NEXT_YEAR}-10-12T14:00:00Z"},
+    ("folio", "hold_instance"): {"instance": UUID, "pickup": UUID, "expires": f"{NEXT_YEAR}-10-12T14:00:00+02:00"},
+    ("folio", "cancel_hold"): {"hold": "any text, 64 at most", "item": UUID},
+    ("wise", "hold"): {"library": "I649", "title": "3407533", "branch": "6490", "pickup": "6491", "due": f"{NEXT_YEAR}-07-14",
+                       "cost_max": 2.5, "ill": "if_needed"},
+    ("wise", "holds"): {"library": "I649", "titles": ["1137719", "4595"], "type": "ONE", "pickup": "6490",
+                        "due": f"{NEXT_YEAR}-07-14", "fast": True, "cost_max": 0, "ill": "never"},
+    ("wise", "list"): {"library": "I649"},
+    ("wise", "cancel_hold"): {"library": "I649", "hold": "617985"},
+    ("oneclick", "checkout"): {"isbn": ISBN, "days": 14, "create": True},
+    ("oneclick", "renew"): {"isbn": ISBN, "days": 365},
+    ("oneclick", "return"): {"isbn": ISBN},
+    ("oneclick", "loans"): {},
+    ("oneclick", "hold"): {"isbn": ISBN, "create": False},
+    ("oneclick", "cancel_hold"): {"isbn": ISBN},
+    ("oneclick", "holds"): {},
+    ("oneclick", "search"): {"all": "caf\u00e9", "title": "Tricks", "author": "Hopkins", "genre": "juvenile-fiction", "audience": "adult",
+                             "media_type": "eBook", "available": True, "page": 0, "page_size": 100},
+    ("oneclick", "magazine_checkout"): {"issue": "12345"},
+    ("oneclick", "magazine_return"): {"issue": "12345"},
+    ("oneclick", "magazine_history"): {},
+    ("oneclick", "download"): {"isbn": ISBN, "file": "part 1.mp3"},
+}
+MAY_LACK = {"loans", "charges", "holds", "expires", "pickup", "due", "cost_max", "ill", "fast", "days", "create", "file", "all", "title",
+            "author", "genre", "audience", "media_type", "available", "page", "page_size", "item"}
+MUST_HAVE = {("folio", "renew"): ["item"], ("folio", "hold_item"): ["item", "pickup"], ("folio", "hold_instance"): ["pickup"],
+             ("wise", "hold"): ["title"], ("wise", "holds"): ["pickup"]}
+
+# which member, a value, is it valid; of every action that has the member
+VALUES = [
+    ("ref", "!" * 128, True), ("ref", "a" * 129, False), ("ref", "", False), ("ref", "a b", False), ("ref", "caf\u00e9", False),
+    ("ref", "a\n", False), ("ref", 7, False), ("ref", None, False), ("ref", "a\x00b", False),
+    ("patron", "x" * 129, False), ("patron", " reader", False), ("patron", "reader\n", False), ("patron", "", False), ("patron", 7, False),
+    ("callback", "https://discovery.example.edu/hooks", True), ("callback", "http://localhost/x", True), ("callback", "ftp://x/", False),
+    ("callback", "https://", False), ("callback", "https://x/ y", False), ("callback", "https://x/" + "y" * 490, True),
+    ("callback", "https://x/" + "y" * 491, False), ("callback", None, False), ("callback", "HTTPS://x/", False),
+    ("service", "alma", False), ("service", "FOLIO", False), ("service", 1, False), ("service", None, False),
+    ("action", "nothing", False), ("action", "", False), ("action", ["renew"], False), ("action", "renew\n", False),
+    ("loans", "true", False), ("loans", 1, False), ("loans", None, False), ("create", 0, False), ("fast", "false", False),
+    ("item", UUID.upper(), True), ("item", "00000000-0000-0000-0000-000000000000", False), ("item", UUID[:-1], False),
+    ("item", UUID + "0", False), ("item", "01a217c9-c026-7ccd-bbcb-ea37b6dc07ec", False), ("item", UUID[:19] + "7" + UUID[20:], False),
+    ("item", UUID + "\n", False), ("item", "{" + UUID + "}", False), ("instance", UUID.replace("-", ""), False), ("item", 7, False),
+    ("expires", f"{NEXT_YEAR}-10-12T14:00:00", False), ("expires", f"{NEXT_YEAR}-13-12T14:00:00Z", False), ("expires", NEXT_YEAR, False),
+    ("expires", "9999-12-31T23:59:59.123456Z", True), ("expires", f"{NEXT_YEAR}-10-12", False), ("expires", "", False),
+    ("due", f"{NEXT_YEAR}-12-31", True), ("due", f"{NEXT_YEAR}-12-32", False), ("due", f"{NEXT_YEAR}-1-1", False), ("due", "soon", False),
+    ("due", f"{NEXT_YEAR}-12-31T00:00:00Z", False), ("due", f"{NEXT_YEAR}-12-31\n", False), ("due", 20261231, False),
+    ("cost_max", 0, True), ("cost_max", 10000, True), ("cost_max", 10000.01, False), ("cost_max", -0.01, False), ("cost_max", "2.50", False),
+    ("cost_max", True, False), ("ill", "always", False), ("ill", "", False), ("ill", None, False), ("ill", "only", True), ("ill", "only|", False),
+    ("type", "ALL", True), ("type", "all", False), ("type", "ONE|ALL", False),
+    ("titles", [], False), ("titles", ["1"] * 2, False), ("titles", [str(n) for n in range(50)], True), ("titles", "1", False),
+    ("titles", [str(n) for n in range(51)], False), ("titles", [7], False), ("titles", ["a b"], False), ("titles", [None], False),
+    ("title", "x" * 201, False), ("library", "I 649", False), ("library", "", False), ("branch", "x" * 40, True), ("branch", "x" * 41, False),
+    ("isbn", "978-1-61573-018-6", False), ("isbn", "0306406152", False), ("isbn", int(ISBN), False), ("isbn", ISBN + "\n", False),
+    ("isbn", "9771615730189", False), ("isbn", "97816157301\u0668\u0666", False),
+    ("days", 0, False), ("days", 366, False), ("days", 1, True), ("days", 1.5, False), ("days", "14", False), ("days", 10**30, False),
+    ("page", 10000, True), ("page", -1, False), ("page_size", 0, False), ("all", "\U0001f4da" * 200, True), ("all", "\U0001f4da" * 201, False),
+    ("all", "a\tb", False), ("all", "a\u0085b", False), ("all", "a\u00a0b", True), ("all", "", False), ("media_type", "ebook", False),
+    ("issue", "", False), ("issue", 12345, False), ("file", " x", False), ("file", "x" * 200, True), ("file", "x" * 201, False),
+]
+
+# what a schema cannot say; the description of the schema names these
+REQUEST_EXCEPTIONS = [
+    (("folio", "hold_item"), {"expires": "2020-10-12T14:00:00Z"}, "/expires", "past"),
+    (("folio", "hold_item"), {"expires": f"{NEXT_YEAR}-02-30T14:00:00Z"}, "/expires", "want an instant"),
+    (("wise", "hold"), {"due": "2020-07-14"}, "/due", "past"),
+    (("wise", "hold"), {"due": f"{NEXT_YEAR}-02-30"}, "/due", "calendar"),
+    (("oneclick", "checkout"), {"isbn": "9780307378102"}, "/isbn", "check digit"),
+    (("oneclick", "checkout"), {"days": 14.0}, "/days", "want a whole number"),
 ]
 
 
@@ -503,3 +586,73 @@ def test_asyncapi_examples():
             headers.validate(example["headers"])
             topic_validator(name).validate(example["payload"])
             assert decode([json.dumps(example["payload"])], name) == ["ok"]
+
+
+def request(key, **changes):
+    service, action = key
+    return {"ref": "order-4711", "service": service, "action": action, "patron": "reader-1", **ASKABLE[key], **changes}
+
+
+def without(value, *names):
+    return {k: v for k, v in value.items() if k not in names}
+
+
+def by_schema(value):
+    """The members of every request by the one schema, the action's own by its service's."""
+    if not validator(load("request.schema.json"), "request.schema.json").is_valid(value):
+        return False
+    name = f"request.{value['service']}.schema.json"
+    return validator(load(name), name).is_valid(without(value, *ENVELOPE))
+
+
+def request_situations():
+    rows = []
+    for key in ASKABLE:
+        rows += [(f"{key}: as it is", request(key), True), (f"{key}: a member nobody knows", request(key, priority=1), False),
+                 (f"{key}: an empty name", request(key, **{"": 1}), False)]
+        rows += [(f"{key}: {name} missing", without(request(key), name), False) for name in ("ref", "service", "action", "patron")]
+        rows += [(f"{key}: {name} missing", without(request(key), name), name in MAY_LACK and name not in MUST_HAVE.get(key, ()))
+                 for name in ASKABLE[key]]
+        rows += [(f"{key}: {name} {value!r}", request(key, **{name: value}), valid) for name, value, valid in VALUES
+                 if name in request(key) or name == "callback"]
+    rows += [("wise: a patron with a space", request(("wise", "list"), patron="a b"), False),
+             ("folio: a patron with a space", request(("folio", "account"), patron="a b"), True),
+             ("a title of Wise with a space", request(("wise", "hold"), title="a b"), False)]
+    rows += [(f"{value!r}", value, False) for value in (None, 7, "renew", [], True, {})]
+    return rows
+
+
+def test_request_schema_and_forms_agree():
+    rows = request_situations()
+    verdicts = decode([json.dumps(value) for _, value, _ in rows], "request")
+    wrong = [f"{when}: want {valid}, schema {said}, forms {verdict}" for (when, value, valid), verdict in zip(rows, verdicts)
+             for said in [by_schema(value)] if said != valid or (verdict == "ok") != valid]
+    assert not wrong, "\n".join(wrong)
+    assert len(rows) > 500
+
+
+def test_request_exceptions_are_the_ones_described():
+    verdicts = decode([json.dumps(request(key, **change)) for key, change, _, _ in REQUEST_EXCEPTIONS], "request")
+    for (key, change, pointer, words), verdict in zip(REQUEST_EXCEPTIONS, verdicts):
+        assert by_schema(request(key, **change)), change
+        assert f'"pointer":"{pointer}"' in verdict and words in verdict, f"{change}: {verdict}"
+
+
+@pytest.mark.parametrize("written, words", [
+    ('{"ref":"a","ref":"b","service":"oneclick","action":"loans","patron":"p"}', "given twice"),
+    ('{"ref":"a","service":"oneclick","action":"loans","patron":"p","patr\\u006fn":"q"}', "given twice"),
+    ('{"ref":"a","service":"oneclick","action":"loans","patron":"p","patron\\u0000":"q"}', "zero character"),
+    ('{"ref":"a","service":"oneclick","action":"loans","patron":"p\\u0000"}', "zero"),
+    ('{"ref":"a:b\\":{","service":"oneclick","action":"loans","patron":"p"}', "ok"),
+    ('{"ref":"a","service":"oneclick","action":"loans","patron":"p","a/b~c":1}', "/a~1b~0c"),
+    ('{"ref":"a","service":"oneclick","action":"loans","patron":"p","' + "x" * 65 + '":1}', "65 characters"),
+])
+def test_what_json_itself_allows(written, words):
+    (verdict,) = decode([written], "request")
+    assert words in verdict
+
+
+def test_every_action_is_in_a_schema():
+    for service in ("folio", "wise", "oneclick"):
+        actions = {b["properties"]["action"]["const"] for b in load(f"request.{service}.schema.json")["oneOf"]}
+        assert actions == {a for s, a in ASKABLE if s == service}

@@ -36,7 +36,7 @@ static const struct {
     const char *action, *members, *wrong; /* wrong: what the fault begins with; NULL: nothing */
 } asked_for[] = {
     {"hold", HOLD, NULL},
-    {"hold", HOLD ",\"pickup\":\"6491\",\"due\":\"2026-12-31\",\"cost_max\":2.5,\"ill\":true", NULL},
+    {"hold", HOLD ",\"pickup\":\"6491\",\"due\":\"2026-12-31\",\"cost_max\":2.5,\"ill\":\"if_needed\"", NULL},
     {"hold", HOLD ",\"pickup\":null,\"due\":null,\"cost_max\":null,\"ill\":null", NULL},
     {"hold", HOLD ",\"colour\":\"green\"", NULL},
     {"hold", "\"library\":7,\"title\":\"1\",\"branch\":\"1\"", "library: want a string"},
@@ -121,8 +121,7 @@ static void test_asked_values(void **state)
     static const struct {
         const char *json;
         enum wise_ill ill;
-    } ills[] = {{"true", WISE_ILL_IF_NEEDED}, {"false", WISE_ILL_NEVER}, {"\"never\"", WISE_ILL_NEVER},
-                {"\"if_needed\"", WISE_ILL_IF_NEEDED}, {"\"only\"", WISE_ILL_ONLY}};
+    } ills[] = {{"\"never\"", WISE_ILL_NEVER}, {"\"if_needed\"", WISE_ILL_IF_NEEDED}, {"\"only\"", WISE_ILL_ONLY}};
     struct request request = {0};
     struct wise_asked asked;
     char members[300];
@@ -164,14 +163,14 @@ static const struct {
     bool asks;
 } offers[] = {
     {"it can be had", "", true, false, false, 0, "hold", false},
-    {"from another library, agreed", ",\"ill\":true", false, true, false, 0, "ill", false},
-    {"both, agreed if needed", ",\"ill\":true", true, true, false, 0, "hold", false},
+    {"from another library, agreed", ",\"ill\":\"if_needed\"", false, true, false, 0, "ill", false},
+    {"both, agreed if needed", ",\"ill\":\"if_needed\"", true, true, false, 0, "hold", false},
     {"both, and only that is wanted", ",\"ill\":\"only\"", true, true, false, 0, "ill", false},
     {"only from another library", "", false, true, false, 0, "only_ill", true},
     {"the same, and too dear", ",\"cost_max\":1", false, true, false, 200, "only_ill", true},
     {"only as a hold", ",\"ill\":\"only\"", true, false, false, 0, "only_hold", true},
     {"not at all", "", false, false, false, 0, "not_possible", false},
-    {"not at all, ILL agreed", ",\"ill\":true", false, false, false, 0, "not_possible", false},
+    {"not at all, ILL agreed", ",\"ill\":\"if_needed\"", false, false, false, 0, "not_possible", false},
     {"not at all, only ILL wanted", ",\"ill\":\"only\"", false, false, false, 0, "not_possible", false},
     {"too dear", ",\"cost_max\":1.99", true, false, false, 200, "too_dear", true},
     {"just cheap enough", ",\"cost_max\":2", true, false, false, 200, "hold", false},
@@ -228,7 +227,7 @@ static const struct {
     {"one of them is enough", "ONE", "", {0, 1}, {0, 0}, 0, "holds", false, {0, 1}},
     {"one is missing", "ALL", "", {0, 1}, {0, 0}, 0, "not_possible", false, {0}},
     {"one only from another library", "ALL", "", {0, 1}, {1, 0}, 0, "only_ill", true, {0}},
-    {"the same, agreed", "ALL", ",\"ill\":true", {0, 1}, {1, 0}, 0, "holds", false, {1, 1}},
+    {"the same, agreed", "ALL", ",\"ill\":\"if_needed\"", {0, 1}, {1, 0}, 0, "holds", false, {1, 1}},
     {"one of them, only from another library", "ONE", "", {0, 0}, {1, 0}, 0, "only_ill", true, {0}},
     {"each may cost it", "ALL", ",\"cost_max\":1.5", {1, 1}, {0, 0}, 100, "too_dear", true, {0}},
     {"one costs it", "ONE", ",\"cost_max\":1.5", {1, 1}, {0, 0}, 100, "holds", false, {1, 1}},
