@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The main jobs, from nothing: LibCal bookings become pre-registrations at the PassagePoint gate; OneClick's catalog becomes rows.
+# The main jobs, from nothing: LibCal bookings become pre-registrations at the PassagePoint gate; OneClick's catalog becomes rows;
+# what patrons ask of FOLIO and Wise is done once, though an answer is lost.
 #
 #   tests/demo.sh          builds, starts PostgreSQL, the embedded broker, the sandbox of vendors and the programs, books a
 #                          few rooms, tells what became of each, and ends
@@ -29,7 +30,8 @@ began=$SECONDS
 dir=$(mktemp -d "${TMPDIR:-/tmp}/shelfwire-demo.XXXXXX")
 chmod go+x "$dir"
 declare -A pids=()
-programs=(libcal-bookings bookings-new users-resolve prereg-create oneclick-catalog catalog-delta)
+programs=(libcal-bookings bookings-new users-resolve prereg-create oneclick-catalog catalog-delta
+    patron-requests folio-requests wise-holds-prepare wise-holds-place)
 
 finish() {
     local status=$?
@@ -79,7 +81,9 @@ say() { printf '\n%s\n' "$*"; }
 tests/services/postgres.sh start "$dir/postgres" >"$dir/postgres.log"
 eval "$(tests/services/postgres.sh env "$dir/postgres")"
 start broker "$bin/embedded-broker" --port-file "$dir/broker.port" \
-    --topics bookings.new:4,bookings.new.dlq:1,users.resolve:4,users.resolve.dlq:1,prereg.create:4,prereg.create.dlq:1,catalog.delta:4,catalog.delta.dlq:1
+    --topics "$(for topic in bookings.new users.resolve prereg.create catalog.delta folio.requests wise.holds.prepare wise.holds.place oneclick.requests; do
+        printf '%s:4,%s.dlq:1,' $topic $topic
+    done | sed 's/,$//')"
 start sandbox "$bin/sandbox" --port-file "$dir/sandbox.port"
 until_true "the embedded broker and the sandbox" 10 test -s "$dir/broker.port" -a -s "$dir/sandbox.port"
 vendors=http://127.0.0.1:$(cat "$dir/sandbox.port")
@@ -91,6 +95,9 @@ export PASSAGEPOINT_URL=$vendors PASSAGEPOINT_USERNAME=sandbox PASSAGEPOINT_PASS
 export PASSAGEPOINT_CATEGORIES='{"UGRD": "Student", "*": "Visitor"}' PASSAGEPOINT_DESTINATIONS='{"1234": "LibCal Gelman"}'
 export ONECLICK_URL=$vendors ONECLICK_LIBRARY_ID=1931 ONECLICK_TOKEN=sandbox-oneclick-token ONECLICK_DELTA_SECONDS=1 \
     ONECLICK_AVAILABILITY_SECONDS=1
+export FOLIO_URL=$vendors FOLIO_TENANT=diku FOLIO_USERNAME=sandbox FOLIO_PASSWORD=sandbox-folio-password FOLIO_TIMEOUT_MS=2000
+export WISE_URL=$vendors WISE_API_ID=sandbox-app WISE_API_KEY=sandbox-wise-key WISE_APPLICATION_NAME=Shelfwire WISE_USERNAME=sandbox \
+    WISE_PASSWORD=sandbox-wise-password
 SQL_DIR=$PWD/schemas/sql "$bin/migrate" >"$dir/migrate.log"
 
 vendor() { curl -fsS -X "$1" "$vendors/admin/$2" -H 'Content-Type: application/json' --data-binary @- >/dev/null; }
@@ -176,6 +183,31 @@ printf '{"isbn":"%s","availability":false}' "$lent" | vendor POST oneclick/avail
 until_true "what changed in the catalog" 60 holds "SELECT count(*) = 3 FROM titles WHERE isbn = '9781615730186' AND owned OR isbn = '$gone' AND NOT owned OR isbn = '$lent' AND NOT available"
 say "Then one title was added (\"$(sql "SELECT title FROM titles WHERE isbn = '9781615730186'")\", sorted as \"$(sql "SELECT sort_title FROM titles WHERE isbn = '9781615730186'")\"), one was removed (its row stays,
 no longer owned) and one was lent out: $(sql "SELECT count(*) FROM titles WHERE words @@ websearch_to_tsquery('simple', 'wind willows grahame') AND owned") row for a search of \"wind willows grahame\", $(sql "SELECT count(*) FROM titles WHERE changed_at > (SELECT max(set_at) FROM producer_marks WHERE mark = 'import arrived') AND (removed_at IS NOT NULL OR isbn IN ('9781615730186', '$lent'))") rows changed since the import."
+
+# ---- what patrons ask for ----
+patron=1ec54964-70f0-44cc-bd19-2a892ea0d336 book=32e5757d-6566-466e-b69d-994eb33d2c73 reader=4be868c83ea2f8c03b3e052bb35cf0ff
+printf '[{"userId":"%s","itemId":"%s","loanDate":"2026-11-01T10:00:00Z","dueDate":"%sT23:00:00Z"}]' $patron $book "$(date -d '3 days' +%F)" | vendor POST folio/loans
+printf '[{"id":"3407533","title":"Het grote boek van waar of niet waar?","placementCost":1.50}]' | vendor POST wise/titles
+printf '[{"patronSystemId":"%s"}]' $reader | vendor POST wise/patrons
+token=$("$bin/patron-requests" --add-caller discovery | sed -n 's/^token *//p')
+for program in folio-requests wise-holds-prepare wise-holds-place; do start $program "$bin/$program"; done
+REQUESTS_PORT=0 start patron-requests "$bin/patron-requests"
+until_true "patron-requests" 20 grep -qE 'requests on http' "$dir/patron-requests.log"
+door=$(grep -oE 'requests on http://[0-9.:]+' "$dir/patron-requests.log" | grep -oE 'http.*')
+ask() { curl -fs --retry 30 --retry-delay 1 --max-time 60 -H "Authorization: Bearer $token" "$door/requests$1" "${@:2}"; }
+until_true "patron-requests to be ready" 30 sh -c "curl -s -o /dev/null -w '%{http_code}' -H 'Authorization: Bearer $token' $door/requests?ref=none | grep -q 404"
+printf '{"vendor":"folio","call":"renew","kind":"drop_after","count":1}' | vendor POST faults
+ask "" -H 'Content-Type: application/json' -d "[
+ {\"ref\":\"renewal-1\",\"service\":\"folio\",\"action\":\"renew\",\"patron\":\"$patron\",\"item\":\"$book\"},
+ {\"ref\":\"hold-1\",\"service\":\"wise\",\"action\":\"hold\",\"patron\":\"$reader\",\"library\":\"I649\",\"title\":\"3407533\",\"branch\":\"6490\",\"cost_max\":2},
+ {\"ref\":\"hold-2\",\"service\":\"wise\",\"action\":\"hold\",\"patron\":\"$reader\",\"library\":\"I649\",\"title\":\"3407533\",\"branch\":\"6490\",\"cost_max\":1}]" >/dev/null
+answered() { holds "SELECT count(*) = 1 FROM requests WHERE ref = '$1' AND state NOT IN ('accepted', 'waiting')"; }
+told() { sql "SELECT state || ', ' || code || $2 FROM requests WHERE ref = '$1'"; } # REF SQL: what of its outcome
+for ref in hold-1 hold-2 renewal-1; do until_true "the answer to $ref" 60 answered $ref; done
+say "A discovery layer asked three things for patrons, over HTTP. FOLIO renewed a loan, and its answer was lost: the due date noted before
+the call told that it was done ($(told renewal-1 "', due ' || left(outcome->'loan'->>'due', 10)")), and FOLIO was asked once: $(curl -fsS "$vendors/admin/counts" | grep -oE '"renewals": *[0-9]+' | grep -oE '[0-9]+$') renewal.
+Wise placed a hold that costs 1.50, as up to 2.00 was agreed to ($(told hold-1 "', cost ' || (outcome->>'cost')")); where only 1.00 was, nothing was
+placed, and the caller was asked ($(told hold-2 "', cost ' || (outcome->>'cost')"))."
 
 say "Done in $((SECONDS - began)) s after the build: $(sql "SELECT count(*) FROM appts WHERE prereg_id IS NOT NULL") windows made, each once."
 
