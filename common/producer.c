@@ -65,7 +65,7 @@ struct producer {
     struct loop *loop;
     struct http *http;
     PGconn *conn; /* NULL: lost, or never had */
-    bool started, locked, caught_up, topics_known, log_known, once, said_pg, said_lock, said_kafka;
+    bool started, opened, locked, caught_up, topics_known, log_known, once, said_pg, said_lock, said_kafka;
     char pg_trouble[240], source[80];
     struct kafka_producer *kafka;
     struct status *status;
@@ -857,6 +857,7 @@ static struct fault begin(struct producer *p, const struct producer_plan *plan, 
         return FAULT_OK;
     for (int i = 0; plan->topics && i < p->to_count; i++)
         kafka_prepare(p->kafka, p->to[i].full);
+    p->opened = true;
     if (plan->open)
         TRY(plan->open(p));
     if (p->once)
@@ -866,7 +867,7 @@ static struct fault begin(struct producer *p, const struct producer_plan *plan, 
 
 static void end(struct producer *p)
 {
-    if (p->plan->close)
+    if (p->opened && p->plan->close)
         p->plan->close(p);
     if (p->kafka && p->round_count) {
         if (p->round_pending)

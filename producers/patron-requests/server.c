@@ -30,6 +30,7 @@ enum {
 
 static int64_t port, connections_max, connections_per_address, slow_seconds;
 static const char *bind_address, *certificate_file, *key_file;
+static char certificate[65536], key[16384]; /* what is in them */
 
 const struct setting server_settings[] = {
     {"REQUESTS_PORT", SET_WHOLE, "8484", .least = 0, .most = 65535, .to = &port,
@@ -401,6 +402,17 @@ static bool read_address(union address *ret, bool *ret_loopback)
     return false;
 }
 
+static struct fault read_pem(const char *setting, const char *path, char *ret, size_t size)
+{
+    SCOPED(fclose) FILE *file = fopen(path, "r");
+
+    if (!file)
+        return FAULT(MISUSE, "%s: cannot read %s: %s", setting, path, strerror(errno));
+    size_t len = fread(ret, 1, size - 1, file);
+    ret[len] = '\0';
+    return !len || len == size - 1 || !strstr(ret, "-----BEGIN") ? FAULT(MISUSE, "%s: %s is no PEM file", setting, path) : FAULT_OK;
+}
+
 struct fault server_settled(void)
 {
     union address address;
@@ -413,6 +425,10 @@ struct fault server_settled(void)
     if (!loopback && !certificate_file)
         return FAULT(MISUSE, "REQUESTS_ADDRESS=%s is reached from elsewhere: set REQUESTS_TLS_CERT_FILE and REQUESTS_TLS_KEY_FILE,"
                              " or keep to 127.0.0.1 and put a proxy in front", bind_address);
+    if (certificate_file) {
+        TRY(read_pem("REQUESTS_TLS_CERT_FILE", certificate_file, certificate, sizeof certificate));
+        TRY(read_pem("REQUESTS_TLS_KEY_FILE", key_file, key, sizeof key));
+    }
     return FAULT_OK;
 }
 
@@ -449,23 +465,12 @@ static void no_log(void *of, const char *format, va_list args)
     (void)args;
 }
 
-static struct fault read_pem(const char *setting, const char *path, char *ret, size_t size)
-{
-    SCOPED(fclose) FILE *file = fopen(path, "r");
-
-    if (!file)
-        return FAULT(MISUSE, "%s: cannot read %s: %s", setting, path, strerror(errno));
-    size_t len = fread(ret, 1, size - 1, file);
-    ret[len] = '\0';
-    return !len || len == size - 1 || !strstr(ret, "-----BEGIN") ? FAULT(MISUSE, "%s: %s is no PEM file", setting, path) : FAULT_OK;
-}
-
-static struct MHD_Daemon *start(const union address *address, const char *certificate, const char *key)
+static struct MHD_Daemon *start(const union address *address)
 {
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | (address->any.sa_family == AF_INET6 ? MHD_USE_IPv6 : 0) |
                      (certificate_file ? MHD_USE_TLS : 0);
-    struct MHD_OptionItem tls[] = {{MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)certificate},
-                                   {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)key},
+    struct MHD_OptionItem tls[] = {{MHD_OPTION_HTTPS_MEM_CERT, 0, certificate},
+                                   {MHD_OPTION_HTTPS_MEM_KEY, 0, key},
                                    {MHD_OPTION_END, 0, NULL}};
 
     return MHD_start_daemon(flags, (uint16_t)port, NULL, NULL, on_request, NULL, MHD_OPTION_EXTERNAL_LOGGER, no_log, NULL,
@@ -479,14 +484,9 @@ static struct MHD_Daemon *start(const union address *address, const char *certif
 
 struct fault server_open(struct loop *on, const struct server_calls *to)
 {
-    static char certificate[65536], key[16384];
     union address address;
     bool loopback;
 
-    if (certificate_file) {
-        TRY(read_pem("REQUESTS_TLS_CERT_FILE", certificate_file, certificate, sizeof certificate));
-        TRY(read_pem("REQUESTS_TLS_KEY_FILE", key_file, key, sizeof key));
-    }
     TRY(raise_descriptors());
     read_address(&address, &loopback);
     loop = on;
@@ -496,7 +496,7 @@ struct fault server_open(struct loop *on, const struct server_calls *to)
                                   "Connections closed because they were slow, or gave way to others.", "%s", "");
     run_timer = (struct loop_timer){.call = run};
     sweep_timer = (struct loop_timer){.call = sweep};
-    daemon_ = start(&address, certificate, key);
+    daemon_ = start(&address);
     if (!daemon_)
         return FAULT(MISUSE, "REQUESTS_PORT=%lld: cannot listen on %s%s", (long long)port, bind_address,
                      certificate_file ? ": is another program using it, or are certificate and key no pair?"

@@ -292,6 +292,23 @@ def test_postgresql_away_takes_nothing_and_loses_nothing(world, discovery):
     world.programs[-1].await_log("PostgreSQL is there")
 
 
+def test_a_silent_postgresql_stops_nothing_but_promises(world, discovery):
+    program = world.programs[-1]
+    with world.db.locked("requests"), concurrent.futures.ThreadPoolExecutor(4) as pool:
+        first = pool.submit(Caller(discovery.url, discovery.token).post, renew("first"))
+        until(503, lambda: discovery.post(renew("later")))
+        began = time.monotonic()
+        assert discovery.post(renew("later")).status_code == 503
+        assert discovery.http.get(discovery.url + "/requests").status_code == 400
+        assert program.get("/healthz").status_code == 200 and time.monotonic() - began < 2, "the loop is held up"
+        look = pool.submit(Caller(discovery.url, discovery.token).get, "?ref=first")
+        assert first.result(20).status_code == look.result(20).status_code == 503
+    assert discovery.until_taken(renew("first")).status_code in (200, 202)
+    assert discovery.until_taken(renew("later")).status_code in (200, 202)
+    all_marked(world)
+    assert sorted(sent_ids(world)) == sorted(ids(world)) and len(ids(world)) == 2
+
+
 def test_kafka_away_takes_nothing_and_sends_nothing_twice(world, discovery):
     with readers(world, discovery.url, discovery.token, 8, 30) as them:
         wait_for(lambda: sum(len(one.taken) for one in them) >= 40, "nothing is taken")
