@@ -1,6 +1,6 @@
 /*
- * oneclick_answer.h - what OneClick's calls share, the catalog's (oneclick.h) and the patrons' (oneclick_patron.h): how a request
- * begins, and what an answer says beside, or instead of, what was asked for. For these two adapters alone.
+ * oneclick_answer.h - what OneClick's calls share, the catalog's (oneclick.h) and the patrons' (oneclick_patron.h): how a
+ * request begins, and what an answer says beside, or instead of, what was asked for. For these two adapters alone.
  *
  * Pure. A message's words are borrowed from the answer or from its JSON.
  */
