@@ -447,7 +447,8 @@ void oneclick_put_result(struct text *to, const struct oneclick_result *result)
     write_out(to, out);
 }
 
-void oneclick_put_access(struct text *to, const char *isbn, const char *file, const struct oneclick_access *access, int64_t until)
+void oneclick_put_access(struct text *to, const char *isbn, const char *file, const struct oneclick_access *access,
+                         int64_t until)
 {
     json_object *out = json_object_new_object();
     char written[INSTANT_SIZE];

@@ -62,8 +62,10 @@ void oneclick_put_loan(struct text *to, const struct oneclick_row *loan); /* {"l
 void oneclick_put_hold(struct text *to, const struct oneclick_row *hold); /* {"hold":…} */
 void oneclick_put_loans(struct text *to, json_object *rows);  /* {"loans":[…]} */
 void oneclick_put_holds(struct text *to, json_object *rows);  /* {"holds":[…]} */
-void oneclick_put_issues(struct text *to, json_object *rows); /* {"issues":[{"issue","magazine","title","publisher","borrowed","published"}]} */
 void oneclick_put_files(struct text *to, const struct oneclick_row *loan); /* {"files":[…]} */
+
+/* {"issues":[{"issue","magazine","title","publisher","borrowed","published"}]}; days as OneClick writes them */
+void oneclick_put_issues(struct text *to, json_object *rows);
 
 /*
  * {"page":0,"pages":1,"page_size":20,"total":5,"items":[…],"facets":[{"facet","value","count","selected"}]}; an item: {"isbn",
@@ -73,6 +75,7 @@ void oneclick_put_files(struct text *to, const struct oneclick_row *loan); /* {"
 void oneclick_put_result(struct text *to, const struct oneclick_result *result);
 
 /* until: an instant. {"isbn","file","type","url","until"} */
-void oneclick_put_access(struct text *to, const char *isbn, const char *file, const struct oneclick_access *access, int64_t until);
+void oneclick_put_access(struct text *to, const char *isbn, const char *file, const struct oneclick_access *access,
+                         int64_t until);
 
 #endif

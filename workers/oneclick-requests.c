@@ -190,7 +190,7 @@ static struct answer interpret(void *of, const struct http_response *res)
 
 enum { RECORD_COLUMNS = REQUEST_RECORD_COLUMNS + 6 };
 
-/* Behind request_record_sql's parameters. Who somebody is stands still for years: written once, and once a day that it was used. */
+/* Behind request_record_sql's parameters. Who somebody is changes hardly ever: it is written once, and once a day of use. */
 static const char record_more[] =
     "WITH mine AS MATERIALIZED (SELECT s.* FROM unnest($9::text[], $10::text[], $11::text[], $12::text[], $13::bool[], $14::text[])"
     " AS s(library, card, patron_id, user_id, forget, isbn)),"

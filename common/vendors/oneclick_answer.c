@@ -109,8 +109,8 @@ static struct answer failed(const struct http_response *res, const struct onecli
 bool oneclick_decided(const struct http_response *res, const struct oneclick_message *m, bool of_title, struct answer *ret)
 {
     if (oneclick_refuses_token(res))
-        *ret = oneclick_quoted(CAUSE_CREDENTIALS, "token_refused", "OneClick says that the token is wrong, or that its rate limit is "
-                               "reached: it has one text for both", res, m);
+        *ret = oneclick_quoted(CAUSE_CREDENTIALS, "token_refused", "OneClick says that the token is wrong, or that its rate limit "
+                               "is reached: it has one text for both", res, m);
     else if (res->status == 429)
         *ret = oneclick_quoted(CAUSE_RATE, "rate", "OneClick asks to slow down", res, m);
     else if (of_title && oneclick_knows_no_title(res, m))

@@ -1,5 +1,5 @@
--- Whom OneClick knows as whom: found once by card, e-mail or user name, and asked for again only when OneClick no longer knows the
--- number. Patron ids are those of one library.
+-- Whom OneClick knows as whom: found once by card, e-mail or user name, and asked for again only when OneClick no longer knows
+-- the number. Patron ids are those of one library.
 CREATE TABLE oneclick_patrons (
     library    text        NOT NULL, -- OneClick's number of the library
     card       text        NOT NULL, -- as requests name the person
@@ -11,8 +11,8 @@ CREATE TABLE oneclick_patrons (
 );
 CREATE INDEX oneclick_patrons_used ON oneclick_patrons (used_at);
 
--- Deletes what is past: windows, their bookings, people without any, finished requests, whom OneClick knows as whom, closed desk
--- rows, history.
+-- Deletes what is past: windows, their bookings, people without any, finished requests, whom OneClick knows as whom, closed
+-- desk rows, history.
 CREATE OR REPLACE FUNCTION purge(keep_days integer) RETURNS TABLE (what text, deleted bigint) LANGUAGE plpgsql AS $$
 DECLARE
     before  timestamptz := now() - make_interval(days => keep_days);

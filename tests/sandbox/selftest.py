@@ -1385,7 +1385,7 @@ def test_oneclick_patrons(s):
     for who in ("22334", "ada%40X.EXAMPLE", "ADA"):
         same((find(who).status, find(who).json()["patronId"], len(find(who).json()["userId"])), (200, ada.id, 36),
              "found: " + who)
-    check(find("99").json()["message"].startswith("eXtensible Framework was unable to locate the resource for RB.API.OneClick.UserPatron.Get"),
+    check(find("99").json()["message"].startswith("eXtensible Framework was unable to locate the resource for RB.API.OneClick."),
           "nobody, with 200")
     s.set(oneclick={"nobody_status": 404, "no_user_id": True})
     same((find("99").status, find("22334").json()), (404, {"patronId": ada.id}), "nobody, with 404; before 2018")

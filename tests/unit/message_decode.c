@@ -1,10 +1,12 @@
 /*
- * message_decode - a topic's decoder's verdict on values given line by line: "ok", or what is wrong.
+ * message_decode - a topic's decoder's verdict on values given line by line: "ok", or what is wrong. request.oneclick: what is
+ * asked of OneClick, an action and its members.
  * Usage: message_decode TOPIC < values
  */
 #include "common/booking.h"
 #include "common/catalog.h"
-#include "common/request.h"
+#include "common/json.h"
+#include "common/oneclick_request.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,6 +48,20 @@ static struct fault of_oneclick(const char *value, size_t len)
     return request_read(value, len, "oneclick", &(struct request){0});
 }
 
+static struct fault of_oneclick_asked(const char *value, size_t len)
+{
+    struct request request = {.patron = "23333000123456"};
+    struct oneclick_asked asked;
+    struct fault f = json_read(value, len, &request.asked);
+
+    if (!f.kind)
+        f = json_text_opt(request.asked, "action", request.action, sizeof request.action);
+    if (!f.kind)
+        f = oneclick_asked_read(&request, &asked);
+    request_release(&request);
+    return f;
+}
+
 static const struct {
     const char *topic;
     struct fault (*decode)(const char *value, size_t len);
@@ -58,6 +74,7 @@ static const struct {
     {"wise.holds.prepare", of_wise},
     {"wise.holds.place", of_wise},
     {"oneclick.requests", of_oneclick},
+    {"request.oneclick", of_oneclick_asked},
 };
 
 int main(int argc, char **argv)

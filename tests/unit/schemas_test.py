@@ -16,7 +16,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCHEMAS = ROOT / "schemas"
 WINDOWS = {"bookings.new": False, "users.resolve": True, "prereg.create": True}  # does it carry primary_id?
 CATALOG = "catalog.delta"
-TOPICS = [*WINDOWS, CATALOG]
+REQUESTS = {"oneclick.requests": "oneclick"}  # whose requests are these?
+TOPICS = [*WINDOWS, CATALOG, *REQUESTS]
 
 GONE = object()
 WINDOW = {
@@ -237,6 +238,135 @@ CATALOG_EXCEPTIONS = [
     ("deeper than 32 levels", {"record": {"x": json.loads("[" * 40 + "]" * 40)}}, "not JSON"),
 ]
 
+REQUEST = {
+    "request_id": "0b8f3c1e-52d7-4f0a-9a64-6e1d2f9b7c35",
+    "action": "hold",
+    "patron": "4be868c83ea2f8c03b3e052bb35cf0ff",
+}
+
+# when, what is changed in REQUEST (its service is the topic's), is it valid
+REQUEST_CHANGES = [
+    ("as it is", {}, True),
+    ("a member nobody knows", {"priority": {"deep": [1, None]}}, True),
+    ("another service", {"service": "other"}, False),
+    ("a service in capitals", {"service": "WISE"}, False),
+    ("a service that is a number", {"service": 1}, False),
+    ("a request id in capitals", {"request_id": "0B8F3C1E-52D7-4F0A-9A64-6E1D2F9B7C35"}, False),
+    ("a request id without dashes", {"request_id": "0b8f3c1e52d74f0a9a646e1d2f9b7c35"}, False),
+    ("a request id that ends in a line end", {"request_id": "0b8f3c1e-52d7-4f0a-9a64-6e1d2f9b7c35\n"}, False),
+    ("a request id too long", {"request_id": "0b8f3c1e-52d7-4f0a-9a64-6e1d2f9b7c355"}, False),
+    ("a request id too short", {"request_id": "0b8f3c1e-52d7-4f0a-9a64-6e1d2f9b7c3"}, False),
+    ("an action nobody knows", {"action": "burn_2"}, True),
+    ("an action in capitals", {"action": "Hold"}, False),
+    ("an action that begins with a digit", {"action": "2hold"}, False),
+    ("the longest action", {"action": "a" * 32}, True),
+    ("an action too long", {"action": "a" * 33}, False),
+    ("an empty action", {"action": ""}, False),
+    ("a patron with a blank inside", {"patron": "a b"}, True),
+    ("a patron with a blank before", {"patron": " ab"}, False),
+    ("a patron with a blank after", {"patron": "ab "}, False),
+    ("a patron of a blank", {"patron": " "}, False),
+    ("a patron beyond ASCII", {"patron": "m\u00fcller"}, False),
+    ("a patron with a tab", {"patron": "a\tb"}, False),
+    ("the longest patron", {"patron": "x" * 128}, True),
+    ("a patron too long", {"patron": "x" * 129}, False),
+    ("a patron that is a number", {"patron": 7}, False),
+    ("an empty patron", {"patron": ""}, False),
+] + [(f"{member} missing", {member: GONE}, False) for member in (*REQUEST, "service")]
+
+CHECKOUT = {"action": "checkout", "isbn": "9781441260468"}
+SEARCH = {"action": "search"}
+DOWNLOAD = {"action": "download", "isbn": "9781441260468"}
+ISSUE = {"action": "magazine_checkout", "issue": "4711"}
+OF_ISBN = ("checkout", "renew", "return", "hold", "cancel_hold", "download")
+
+# when, what is asked of OneClick, what is changed in it, is it valid
+ONECLICK = [
+    ("a loan", CHECKOUT, {}, True),
+    ("all that can be said of it", CHECKOUT,
+     {"days": 14, "create": True, "email": "ada@example.edu", "first_name": "\u00c7i\u011fdem", "last_name": "O'Brien"}, True),
+    ("a hold of somebody new", CHECKOUT, {"action": "hold", "create": True, "email": "a+b@c"}, True),
+    ("a renewal", CHECKOUT, {"action": "renew", "days": 1}, True),
+    ("an issue", ISSUE, {}, True),
+    ("an issue returned", ISSUE, {"action": "magazine_return"}, True),
+    ("an action nobody knows", CHECKOUT, {"action": "lend"}, False),
+    ("an action of another service", CHECKOUT, {"action": "holds_all"}, False),
+    ("an action missing", CHECKOUT, {"action": GONE}, False),
+    ("an ISBN of 979", CHECKOUT, {"isbn": "9791090636071"}, True),
+    ("an ISBN of 977", CHECKOUT, {"isbn": "9771615730189"}, False),
+    ("an ISBN with hyphens", CHECKOUT, {"isbn": "978-1-4412-6046-8"}, False),
+    ("an ISBN of ten digits", CHECKOUT, {"isbn": "0306406152"}, False),
+    ("an ISBN of twelve", CHECKOUT, {"isbn": "978144126046"}, False),
+    ("an ISBN of fourteen", CHECKOUT, {"isbn": "97814412604680"}, False),
+    ("an ISBN with a blank", CHECKOUT, {"isbn": " 9781441260468"}, False),
+    ("an ISBN that ends in a line end", CHECKOUT, {"isbn": "9781441260468\n"}, False),
+    ("an ISBN that is a number", CHECKOUT, {"isbn": 9781441260468}, False),
+    ("an ISBN of null", CHECKOUT, {"isbn": None}, False),
+    ("no days", CHECKOUT, {"days": 0}, False),
+    ("a day", CHECKOUT, {"days": 1}, True),
+    ("a year", CHECKOUT, {"days": 365}, True),
+    ("more", CHECKOUT, {"days": 366}, False),
+    ("days in the past", CHECKOUT, {"days": -7}, False),
+    ("half a day", CHECKOUT, {"days": 0.5}, False),
+    ("days as text", CHECKOUT, {"days": "7"}, False),
+    ("create as a word", CHECKOUT, {"create": "true"}, False),
+    ("create as a number", CHECKOUT, {"create": 1}, False),
+    ("not to be made", CHECKOUT, {"create": False}, True),
+    ("an e-mail without @", CHECKOUT, {"email": "ada"}, False),
+    ("an e-mail of nobody", CHECKOUT, {"email": "@example.edu"}, False),
+    ("an e-mail nowhere", CHECKOUT, {"email": "ada@"}, False),
+    ("an e-mail with a blank", CHECKOUT, {"email": "ada b@example.edu"}, False),
+    ("an e-mail beyond ASCII", CHECKOUT, {"email": "\u00e7@example.edu"}, False),
+    ("the longest e-mail", CHECKOUT, {"email": "a@" + "b" * 252}, True),
+    ("an e-mail too long", CHECKOUT, {"email": "a@" + "b" * 253}, False),
+    ("an empty e-mail", CHECKOUT, {"email": ""}, False),
+    ("the longest name", CHECKOUT, {"first_name": "\u00fc" * 100}, True),
+    ("a name too long", CHECKOUT, {"first_name": "\u00fc" * 101}, False),
+    ("an empty name", CHECKOUT, {"last_name": ""}, False),
+    ("a name of two lines", CHECKOUT, {"last_name": "a\nb"}, False),
+    ("a name with a C1 control", CHECKOUT, {"last_name": "a\u0085"}, False),
+    ("a name that is a number", CHECKOUT, {"last_name": 7}, False),
+    ("a search of all", SEARCH, {}, True),
+    ("all that can be searched by", SEARCH, {"all": "wind & willows", "title": "w", "author": "k", "genre": "sci-fi",
+                                              "audience": "young-adult", "media_type": "eBook", "available": False, "page": 0,
+                                              "page_size": 100}, True),
+    ("words without end", SEARCH, {"all": "x" * 201}, False),
+    ("no words", SEARCH, {"title": ""}, False),
+    ("words that are a list", SEARCH, {"author": ["x"]}, False),
+    ("a media type in small letters", SEARCH, {"media_type": "ebook"}, False),
+    ("a media type that is empty", SEARCH, {"media_type": ""}, False),
+    ("magazines", SEARCH, {"media_type": "eMagazine"}, False),
+    ("available as a word", SEARCH, {"available": "available"}, False),
+    ("a page before the first", SEARCH, {"page": -1}, False),
+    ("a page too far", SEARCH, {"page": 10001}, False),
+    ("a page of nothing", SEARCH, {"page_size": 0}, False),
+    ("a page too long", SEARCH, {"page_size": 101}, False),
+    ("an issue with a slash", ISSUE, {"issue": "1/2"}, False),
+    ("the longest issue", ISSUE, {"issue": "1" * 40}, True),
+    ("an issue too long", ISSUE, {"issue": "1" * 41}, False),
+    ("an issue that is a number", ISSUE, {"issue": 4711}, False),
+    ("an empty issue", ISSUE, {"issue": ""}, False),
+    ("a download", DOWNLOAD, {}, True),
+    ("a file by name", DOWNLOAD, {"file": "78226 (1).mp3"}, True),
+    ("a file with a blank before", DOWNLOAD, {"file": " x"}, False),
+    ("a file with a blank after", DOWNLOAD, {"file": "x "}, False),
+    ("a file beyond ASCII", DOWNLOAD, {"file": "\u00fc.mp3"}, False),
+    ("the longest file", DOWNLOAD, {"file": "x" * 200}, True),
+    ("a file too long", DOWNLOAD, {"file": "x" * 201}, False),
+    ("a file that is a number", DOWNLOAD, {"file": 1646766}, False),
+    ("an empty file", DOWNLOAD, {"file": ""}, False),
+    ("an issue missing", ISSUE, {"issue": GONE}, False),
+] + [(action, {"action": action}, {}, True) for action in ("loans", "holds", "magazine_history")] \
+  + [(f"{action}", CHECKOUT, {"action": action}, True) for action in OF_ISBN] \
+  + [(f"an ISBN missing: {action}", CHECKOUT, {"action": action, "isbn": GONE}, False) for action in OF_ISBN]
+
+# what the schema refuses or accepts and the worker does not, because a row may be older than the schema
+ONECLICK_EXCEPTIONS = [
+    ("a member nobody knows", {"colour": "green"}, "ok"),
+    ("days of null", {"days": None}, "ok"),
+    ("a wrong check digit", {"isbn": "9780307378102"}, "isbn: check digit 2, want 1"),
+]
+
 
 def load(name):
     return json.loads((SCHEMAS / name).read_text(encoding="utf-8"))
@@ -275,6 +405,9 @@ def changed(base, change):
 
 
 def situations(topic):
+    if topic in REQUESTS:
+        base = {**REQUEST, "service": REQUESTS[topic]}
+        return [(when, changed(base, change), valid) for when, change, valid in REQUEST_CHANGES]
     if topic == CATALOG:
         return [(when, changed(ADDED, change), valid) for when, change, valid in CATALOG_CHANGES] + CATALOG_RAW
     rows = [(when, changed(WINDOW, change), valid) for when, change, valid in CHANGES] + RAW
@@ -305,6 +438,23 @@ def test_exceptions_are_the_ones_described(topic):
     for (when, change, want), verdict in zip(exceptions, verdicts):
         assert check.is_valid(json.loads(changed(base, change))), when
         assert verdict.startswith(want), f"{when}: {verdict}"
+
+
+def test_what_is_asked_of_oneclick():
+    check = validator(load("request.oneclick.schema.json"), "request.oneclick.schema.json")
+    rows = [(when, changed(base, change), valid) for when, base, change, valid in ONECLICK]
+    verdicts = decode([value for _, value, _ in rows], "request.oneclick")
+    wrong = [
+        f"{when}: want {valid}, schema {by_schema}, worker {verdict}"
+        for (when, value, valid), verdict in zip(rows, verdicts)
+        for by_schema in [check.is_valid(json.loads(value))]
+        if by_schema != valid or (verdict == "ok") != valid
+    ]
+    assert not wrong, "\n".join(wrong)
+    for when, change, verdict in ONECLICK_EXCEPTIONS:
+        value = changed(CHECKOUT, change)
+        assert check.is_valid(json.loads(value)) == (verdict != "ok"), when
+        assert decode([value], "request.oneclick")[0].startswith(verdict), when
 
 
 @pytest.mark.parametrize("path", sorted(SCHEMAS.glob("*.schema.json")), ids=lambda p: p.name)

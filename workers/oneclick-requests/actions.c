@@ -28,7 +28,7 @@ static struct answer step(const char *code)
 
 static struct answer unreadable(void)
 {
-    return answer_make(LATER, CAUSE_VENDOR, "garbled", "OneClick lists something without an ISBN: what is not there, nobody knows");
+    return answer_make(LATER, CAUSE_VENDOR, "garbled", "OneClick lists something without an ISBN: who knows what is not there");
 }
 
 /* Not done, as the list shows. Sent again, unless OneClick had said no in a way that it may also say after having done it. */
