@@ -154,10 +154,9 @@ static struct answer still_held(struct job *job, const struct oneclick_row *hold
 
 static struct answer before_renewal(struct job *job, const struct oneclick_row *loan)
 {
-    json_object *before = json_object_new_object();
-
     if (!loan->can_renew)
         return job_refuse(job, "not_renewable", "OneClick says that the loan cannot be renewed", NULL);
+    json_object *before = json_object_new_object();
     json_object_object_add(before, "expiration", json_object_new_string(loan->expiration));
     json_object_object_add(before, "transaction_id", json_object_new_string(loan->transaction_id));
     learn(job, "renew", before);

@@ -99,7 +99,7 @@ static struct answer nobody(struct job *job)
     return job_go(job, CREATE);
 }
 
-static struct answer known(struct job *job)
+static struct answer go_on(struct job *job)
 {
     job->remembered = false;
     return action_begin(job);
@@ -108,7 +108,7 @@ static struct answer known(struct job *job)
 static struct answer found(struct job *job, struct answer a)
 {
     if (a.verdict == DONE)
-        return job->step == FIND_BY_EMAIL && *job->asked.email ? job_go(job, READ_PATRON) : known(job);
+        return job->step == FIND_BY_EMAIL && *job->asked.email ? job_go(job, READ_PATRON) : go_on(job);
     if (a.verdict != REJECTED || strcmp(a.code, "no_patron") != 0)
         return a;
     return job->step == FIND && job->email[0] ? job_go(job, FIND_BY_EMAIL) : nobody(job);
@@ -126,7 +126,7 @@ static struct answer recognised(struct job *job, const struct http_response *res
     if (a.verdict != DONE)
         return a;
     if (oneclick_same_card(patron.card, job->request.patron))
-        return known(job);
+        return go_on(job);
     job->person = (struct oneclick_person){0};
     return job_refuse(job, "other_card", "the e-mail is that of an account with another card", NULL);
 }
@@ -134,7 +134,7 @@ static struct answer recognised(struct job *job, const struct http_response *res
 static struct answer created(struct job *job, struct answer a)
 {
     if (a.verdict == DONE)
-        return known(job);
+        return go_on(job);
     if (a.verdict != AGAIN)
         return a;
     job->exists = true;
