@@ -31,7 +31,7 @@ BUILD = pathlib.Path(os.environ.get("SHELFWIRE_BUILD", ROOT / "build/bin"))
 SCHEMAS = ROOT / "schemas"
 STAGES = {"bookings-new": "bookings.new", "users-resolve": "users.resolve", "prereg-create": "prereg.create"}
 TOPICS = list(STAGES.values())
-READS = {**STAGES, "catalog-delta": "catalog.delta"}  # every worker's topic; the stages are the bookings' chain
+READS = {**STAGES, "catalog-delta": "catalog.delta", "oneclick-requests": "oneclick.requests"}  # every worker's topic; the stages are the bookings' chain
 ALMA_KEY, GATE_PASSWORD = "sandbox-alma-key", "sandbox-pp-password"
 LIBCAL_SECRET = "sandbox-libcal-secret"
 ONECLICK_TOKEN = "sandbox-oneclick-token"
@@ -443,9 +443,9 @@ class World:
                        LIBCAL_CLIENT_SECRET=LIBCAL_SECRET, LIBCAL_LOCATIONS="1234", LIBCAL_ID_QUESTION="q12505",
                        LIBCAL_POLL_SECONDS="1", RESEND_SECONDS="1",
                        PASSAGEPOINT_DESTINATIONS=json.dumps({"1234": DESTINATION}))
-        elif name in ("oneclick-catalog", "catalog-delta"):
+        elif name in ("oneclick-catalog", "catalog-delta", "oneclick-requests"):
             env.update(ONECLICK_URL=self.urls["oneclick"], ONECLICK_LIBRARY_ID="1931", ONECLICK_TOKEN=ONECLICK_TOKEN)
-            env.update(**({"ONECLICK_CALLS_PER_SECOND": "0"} if name == "catalog-delta" else {}))
+            env.update(**({} if name == "oneclick-catalog" else {"ONECLICK_CALLS_PER_SECOND": "0"}))
         else:
             env.update(PASSAGEPOINT_URL=self.urls["passagepoint"], PASSAGEPOINT_USERNAME="sandbox",
                        PASSAGEPOINT_PASSWORD=GATE_PASSWORD)
