@@ -2,6 +2,7 @@
 
 #include "common/instant.h"
 #include "common/scoped.h"
+#include "common/vendors/oneclick_answer.h"
 #include "common/vendors/reading.h"
 
 #include <stdlib.h>
@@ -268,17 +269,7 @@ struct fault oneclick_availability_read(json_object *element, struct oneclick_av
 
 static void begin_request(struct http_request *req, const char *library, const char *token)
 {
-    struct text authorization = {0};
-
-    http_request_reset(req, "GET", "/v1/libraries/");
-    text_percent(&req->target, library);
-    text_puts(&authorization, "Basic ");
-    text_puts(&authorization, token); /* as it is (OneClick facts, 1.1) */
-    http_request_header(req, "Authorization", text_str(&authorization));
-    http_request_header(req, "Content-Type", "application/json");
-    http_request_header(req, "Accept", "application/json");
-    http_request_header(req, "Accept-Media", "complete");
-    text_free(&authorization);
+    oneclick_begin(req, "GET", "/v1/libraries/", library, token);
 }
 
 static void span(struct http_request *req, const char *begin, const char *end)
@@ -332,115 +323,6 @@ void oneclick_availability_request(struct http_request *req, const char *library
 
 /* ---- what an answer means ---- */
 
-/* What OneClick says instead of what was asked for: {"message":"…"}, or a bare string. */
-struct message {
-    bool told;
-    const char *words; /* "" when it is nothing readable */
-    size_t len;
-};
-
-static struct message message_of(const struct http_response *res, json_object *body)
-{
-    bool object = json_object_is_type(body, json_type_object);
-    json_object *told = object ? json_get(body, "message") : json_object_is_type(body, json_type_string) ? body : NULL;
-    struct message m = {.told = told != NULL, .words = ""};
-
-    if (json_object_is_type(told, json_type_string)) {
-        m.words = json_object_get_string(told);
-        m.len = (size_t)json_object_get_string_len(told);
-    } else if (!body && !reading_is_markup(res)) {
-        m.words = res->body;
-        m.len = res->body_len;
-    }
-    reading_trim(&m.words, &m.len);
-    return m;
-}
-
-static bool begins(const struct message *m, const char *phrase)
-{
-    return m->len >= strlen(phrase) && !strncasecmp(m->words, phrase, strlen(phrase));
-}
-
-static struct answer quoted(enum cause cause, const char *code, const char *what, const struct http_response *res,
-                            const struct message *m)
-{
-    char said[READING_WORDS_SIZE];
-
-    reading_words(said, m->words, m->len, NULL, 0);
-    struct answer a = said[0] ? answer_make(LATER, cause, code, "%s (HTTP %d): %s", what, res->status, said)
-                              : answer_make(LATER, cause, code, "%s (HTTP %d)", what, res->status);
-    return reading_wait(a, res, -1);
-}
-
-static bool is_2xx(const struct http_response *res)
-{
-    return res->status / 100 == 2;
-}
-
-/* The same answer whether the token is wrong or the calls are too many (OneClick facts, 1.1). */
-static bool refuses_token(const struct http_response *res)
-{
-    static const char words[] = "Invalid Basic Token or permission denied";
-
-    return res->status == 401 || res->status == 403 || memmem(res->body, res->body_len, words, sizeof words - 1);
-}
-
-/* A title nobody has is told with any of these (OneClick facts, 1.2 and 1.3). */
-static bool not_in_library(const struct http_response *res, const struct message *m)
-{
-    bool may_be = res->status == 200 || res->status == 400 || res->status == 404 || res->status == 500;
-
-    return may_be && m->told &&
-           (begins(m, "eXtensible Framework was unable to locate the resource") ||
-            begins(m, "Invalid 'MediaType', 'TitleId' or 'ISBN' token value supplied"));
-}
-
-/* Not a server that failed: it dislikes what it was asked (OneClick facts, 1.2). */
-static bool bad_input(const struct http_response *res, const struct message *m)
-{
-    return res->status == 400 || (res->status == 500 && begins(m, "eXtensible Framework encountered a SqlException"));
-}
-
-/* What a status beyond 2xx means, whatever was asked for. */
-static struct answer failed(const struct http_response *res, const struct message *m)
-{
-    if (bad_input(res, m))
-        return quoted(CAUSE_WORK, "bad_input", "OneClick dislikes what it was asked", res, m);
-    if (res->status == 404)
-        return quoted(CAUSE_VENDOR, "not_there",
-                      "OneClick does not know the path: are ONECLICK_URL and ONECLICK_LIBRARY_ID right?", res, m);
-    if (res->status >= 500)
-        return quoted(CAUSE_VENDOR, "unwell", "OneClick is unwell", res, m);
-    if (res->status >= 400)
-        return quoted(CAUSE_VENDOR, "refused", "OneClick, or something before it, refuses the call", res, m);
-    if (res->status >= 300)
-        return quoted(CAUSE_VENDOR, "redirected", "OneClick answers elsewhere: is ONECLICK_URL right?", res, m);
-    return answer_make(LATER, CAUSE_VENDOR, "garbled", "OneClick answers HTTP %d, where 200 was expected", res->status);
-}
-
-/* What decides whatever was asked for. False: a 2xx without a message other than "success". */
-static bool decided(const struct http_response *res, const struct message *m, bool of_title, struct answer *ret)
-{
-    if (refuses_token(res))
-        *ret = quoted(CAUSE_CREDENTIALS, "token_refused", "OneClick says that the token is wrong, or that its rate limit is reached: it has one text for both", res, m);
-    else if (res->status == 429)
-        *ret = quoted(CAUSE_RATE, "rate", "OneClick asks to slow down", res, m);
-    else if (of_title && not_in_library(res, m))
-        *ret = answer_make(DONE, CAUSE_WORK, "not_in_library", "OneClick does not have it for this library");
-    else if (!is_2xx(res))
-        *ret = failed(res, m);
-    else if (m->told && !(m->len == strlen("success") && begins(m, "success")))
-        *ret = quoted(CAUSE_VENDOR, "refused", "OneClick refuses to say", res, m);
-    else
-        return false;
-    return true;
-}
-
-static struct answer garbled(const struct http_response *res, const char *why)
-{
-    return answer_make(LATER, CAUSE_VENDOR, "garbled", "OneClick answers HTTP %d, but %s", res->status, why);
-}
-
 struct answer oneclick_title_answer(const struct http_response *res, const char *isbn, struct oneclick_title *ret)
 {
     struct answer a;
@@ -449,15 +331,15 @@ struct answer oneclick_title_answer(const struct http_response *res, const char 
     if (res->end != HTTP_ANSWERED)
         return reading_unanswered(res);
     SCOPED(json_object_put) json_object *body = reading_json(res);
-    struct message m = message_of(res, body);
-    if (decided(res, &m, true, &a))
+    struct oneclick_message m = oneclick_message_of(res, body);
+    if (oneclick_decided(res, &m, true, &a))
         return a;
     struct fault f = oneclick_title_read(body, ret);
     if (f.kind)
         return answer_make(LATER, CAUSE_VENDOR, "garbled", "OneClick answers HTTP %d, but no title: %s", res->status, f.what);
     if (strcmp(ret->isbn, isbn)) {
         oneclick_title_free(ret);
-        return garbled(res, "the record of another ISBN");
+        return oneclick_garbled(res, "the record of another ISBN");
     }
     return answer_make(DONE, CAUSE_WORK, "found", "found");
 }
@@ -469,11 +351,11 @@ struct answer oneclick_list_answer(const struct http_response *res, bool listed)
     if (res->end != HTTP_ANSWERED)
         return reading_unanswered(res);
     SCOPED(json_object_put) json_object *body = reading_json(res);
-    struct message m = message_of(res, body);
-    if (decided(res, &m, false, &a))
+    struct oneclick_message m = oneclick_message_of(res, body);
+    if (oneclick_decided(res, &m, false, &a))
         return a;
     if (!listed)
-        return garbled(res, "no whole list");
+        return oneclick_garbled(res, "no whole list");
     return answer_make(DONE, CAUSE_WORK, "listed", "listed");
 }
 
@@ -503,7 +385,7 @@ static struct answer read_dates(const struct http_response *res, json_object *ro
 
     ret->days = malloc((count + 1) * sizeof *ret->days);
     if (!ret->days)
-        return garbled(res, "there is no memory for it");
+        return oneclick_garbled(res, "there is no memory for it");
     for (size_t i = 0; i < count; i++) {
         char written[40], date[DATE_SIZE];
         reading_text(json_object_array_get_idx(rows, i), "asOf", written, sizeof written);
@@ -513,7 +395,7 @@ static struct answer read_dates(const struct http_response *res, json_object *ro
     }
     if (count && !ret->count) {
         oneclick_dates_free(ret);
-        return garbled(res, "no date in any row");
+        return oneclick_garbled(res, "no date in any row");
     }
     sort_days(ret);
     return answer_make(DONE, CAUSE_WORK, "listed", "%zu dates", ret->count);
@@ -527,10 +409,10 @@ struct answer oneclick_dates_answer(const struct http_response *res, struct onec
     if (res->end != HTTP_ANSWERED)
         return reading_unanswered(res);
     SCOPED(json_object_put) json_object *body = reading_json(res);
-    struct message m = message_of(res, body);
-    if (decided(res, &m, false, &a))
+    struct oneclick_message m = oneclick_message_of(res, body);
+    if (oneclick_decided(res, &m, false, &a))
         return a;
-    return json_object_is_type(body, json_type_array) ? read_dates(res, body, ret) : garbled(res, "no list of dates");
+    return json_object_is_type(body, json_type_array) ? read_dates(res, body, ret) : oneclick_garbled(res, "no list of dates");
 }
 
 void oneclick_dates_free(struct oneclick_dates *dates)

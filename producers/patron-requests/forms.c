@@ -19,6 +19,7 @@ enum kind {
     PRINTED, /* printable ASCII, no space at either end; least to most */
     SOLID,   /* printable ASCII, no space; least to most */
     URL,     /* the same, http or https */
+    EMAIL,   /* the same, with an @ within */
     WORDS,   /* any text of one line; least to most characters */
     ISBN,    /* 13 digits */
     DAY,     /* 2026-10-12, not past */
@@ -78,12 +79,14 @@ static const struct form wise[] = {
     {NULL, NULL},
 };
 
+#define ONECLICK_PERSON MAY("create", TRUTH), MAY_FIT("email", EMAIL, 1, 254), MAY_FIT("first_name", WORDS, 1, 100), \
+    MAY_FIT("last_name", WORDS, 1, 100)
 static const struct form oneclick[] = {
-    {"checkout", MEMBERS(MUST("isbn", ISBN), MAY_FIT("days", WHOLE, 1, LOAN_DAYS), MAY("create", TRUTH))},
+    {"checkout", MEMBERS(MUST("isbn", ISBN), MAY_FIT("days", WHOLE, 1, LOAN_DAYS), ONECLICK_PERSON)},
     {"renew", MEMBERS(MUST("isbn", ISBN), MAY_FIT("days", WHOLE, 1, LOAN_DAYS))},
     {"return", MEMBERS(MUST("isbn", ISBN))},
     {"loans", NO_MEMBERS},
-    {"hold", MEMBERS(MUST("isbn", ISBN), MAY("create", TRUTH))},
+    {"hold", MEMBERS(MUST("isbn", ISBN), ONECLICK_PERSON)},
     {"cancel_hold", MEMBERS(MUST("isbn", ISBN))},
     {"holds", NO_MEMBERS},
     {"search", MEMBERS(MAY_FIT("all", WORDS, 1, 200), MAY_FIT("title", WORDS, 1, 200), MAY_FIT("author", WORDS, 1, 200),
@@ -268,6 +271,13 @@ static struct fault check_id(const char *text)
     return only(text, allowed) ? FAULT_OK : FAULT(REJECT, "want letters, digits, - and _ alone");
 }
 
+static struct fault check_email(const char *text)
+{
+    const char *at = strchr(text, '@');
+
+    return at && at != text && at[1] ? check_solid(text) : FAULT(REJECT, "want an e-mail address");
+}
+
 static struct fault check_form(const struct member *m, const char *text, int64_t now)
 {
     switch (m->kind) {
@@ -276,6 +286,7 @@ static struct fault check_form(const struct member *m, const char *text, int64_t
     case PRINTED: return check_printed(text);
     case SOLID: return check_solid(text);
     case URL: return check_url(text);
+    case EMAIL: return check_email(text);
     case WORDS: return check_words(text);
     case ISBN: return check_isbn(text);
     case DAY: return check_day(text, now);

@@ -1,5 +1,6 @@
 /*
- * oneclick - OneClick digital (RBdigital): a library's catalog, who may borrow what now, and what came and went.
+ * oneclick - OneClick digital (RBdigital): a library's catalog, who may borrow what now, and what came and went; its patrons
+ * are in oneclick_patrons.c.
  *
  * What it answers is what was recorded of the vendor, whose service is gone: NYPL-Simplified/circulation api/rbdigital.py and
  * tests/files/rbdigital. Where nothing is known (a window that is too wide, a library that is not the token's), it
@@ -31,6 +32,8 @@ static int64_t calls_in_second;
 
 const char *const media_names[] = { "eBook", "eAudio" };
 
+#define PATRONS oneclick_patron_settings
+
 static const struct setting settings[] = {
     { "latency_ms", SETTING_NUMBER, &state.latency_ms, "0", "every answer waits this long", NULL },
     { "jitter_ms", SETTING_NUMBER, &state.jitter_ms, "0", "and up to this much longer", NULL },
@@ -48,6 +51,20 @@ static const struct setting settings[] = {
     { "available_dates", SETTING_JSON, &available_dates, "null", "days of snapshots; null: made from the day", NULL },
     { "stray_availability", SETTING_JSON, &strays, "null", "availability of titles that are not in the catalog", NULL },
     { "content_length", SETTING_BOOL, &content_length, "false", "long answers announce it, instead of chunks", NULL },
+    { "nobody_status", SETTING_INT, &PATRONS.nobody_status, "200", "of a card, e-mail or name that nobody has", NULL },
+    { "patron_exists_status", SETTING_INT, &PATRONS.patron_exists_status, "409", "of a patron that exists: 409 or 500", NULL },
+    { "no_user_id", SETTING_BOOL, &PATRONS.no_user_id, "false", "a patron's look-up says only patronId, as before 2018", NULL },
+    { "checkout_limit", SETTING_INT, &PATRONS.checkout_limit, "10", "loans of a patron at a time", NULL },
+    { "hold_limit", SETTING_INT, &PATRONS.hold_limit, "20", "loans and holds together, from which no hold is taken", NULL },
+    { "told_first", SETTING_TEXT, &PATRONS.told_first, "\"exists\"", "of two conflicts: exists, or limit", NULL },
+    { "loan_days", SETTING_INT, &PATRONS.loan_days, "21", "of a loan; days can only shorten it", NULL },
+    { "receipt_expiration", SETTING_BOOL, &PATRONS.receipt_expiration, "false", "a checkout says when it ends", NULL },
+    { "renewals_max", SETTING_INT, &PATRONS.renewals_max, "2", "of a loan", NULL },
+    { "renew_from_end", SETTING_BOOL, &PATRONS.renew_from_end, "true", "a renewal counts from the end, or from today", NULL },
+    { "hold_seconds", SETTING_NUMBER, &PATRONS.hold_seconds, "3600", "until a hold on what is available is a loan", NULL },
+    { "empty_success", SETTING_BOOL, &PATRONS.empty_success, "false", "no body where success is said", NULL },
+    { "bearer_seconds", SETTING_NUMBER, &PATRONS.bearer_seconds, "86400", "how long a patron's bearer lives", NULL },
+    { "link_root", SETTING_TEXT, &PATRONS.link_root, "\"http://api.rbdigital.com\"", "what files' links begin with", NULL },
     SETTING_END
 };
 
@@ -73,7 +90,12 @@ int64_t oneclick_today(void)
     return now.set ? floor_div(now.at.epoch_s + now.at.offset_s, DAY_S) : floor_div(wall_ms(), DAY_S * INT64_C(1000));
 }
 
-static const char *day_print(int64_t day, char buf[32])
+int64_t oneclick_now_ms(void)
+{
+    return now.set ? now.at.epoch_s * 1000 : wall_ms();
+}
+
+const char *oneclick_day_print(int64_t day, char buf[32])
 {
     instant_print((struct instant){ day * DAY_S, 0 }, buf);
     buf[10] = '\0';
@@ -327,20 +349,20 @@ static void all(struct exchange *x)
     answer_list(x, l);
 }
 
-/* The title that was asked for, or NULL and the vendor's answer to what it does not know. */
-static const struct title *asked_for(struct exchange *x)
+const struct title *oneclick_title_asked(struct exchange *x, struct slice isbn)
 {
-    struct slice isbn = x->key_count ? x->keys[0] : SLICE("");
-    const struct title *t;
+    const struct title *t = title_with(isbn);
 
-    if (!oneclick_admitted(x))
-        return NULL;
-    t = title_with(isbn);
     if (!t && isbn_valid(isbn))
         not_found(x, isbn);
     else if (!t)
         invalid_token(x, isbn);
     return t;
+}
+
+static const struct title *asked_for(struct exchange *x)
+{
+    return oneclick_admitted(x) ? oneclick_title_asked(x, x->key_count ? x->keys[0] : SLICE("")) : NULL;
 }
 
 static void title(struct exchange *x)
@@ -465,7 +487,8 @@ static void delta_answer(struct exchange *x, int64_t begin, int64_t end)
     titles_between(begin, end, &l->part[0], &l->part[1]);
     text_fmt(&l->lead[0], "%s{\"libraryId\":%" PRId64 ",\"libraryName\":", object ? "" : "[", library_id);
     text_json(&l->lead[0], slice_of(library_name));
-    text_fmt(&l->lead[0], ",\"beginDate\":\"%s\",\"endDate\":\"%s\"", day_print(begin, first), day_print(end, last));
+    text_fmt(&l->lead[0], ",\"beginDate\":\"%s\",\"endDate\":\"%s\"", oneclick_day_print(begin, first),
+             oneclick_day_print(end, last));
     if (bare) {
         l->parts = 0;
         text_str(&l->lead[0], "}]");
@@ -595,7 +618,7 @@ static void dates(struct exchange *x)
 
         titles_held(d.at[i], of);
         text_fmt(out, "%s{\"tenantId\":%" PRId64 ",\"asOf\":\"%s\",\"eBookCount\":%" PRId64 ",\"eAudioCount\":%" PRId64
-                 ",\"totalCount\":%" PRId64 "}", i ? "," : "", library_id, day_print(d.at[i], day), of[MEDIA_EBOOK],
+                 ",\"totalCount\":%" PRId64 "}", i ? "," : "", library_id, oneclick_day_print(d.at[i], day), of[MEDIA_EBOOK],
                  of[MEDIA_EAUDIO], of[MEDIA_EBOOK] + of[MEDIA_EAUDIO]);
         if (has_shape(x, "object"))
             break;
@@ -645,7 +668,7 @@ static void holdings(struct exchange *x)
     l->parts = 2;
     titles_between(begin + 1, end, &l->part[0], &l->part[1]);
     text_fmt(&l->lead[0], "{\"tenantId\":%" PRId64 ",\"beginDate\":\"%s\",\"endDate\":\"%s\"", library_id,
-             day_print(begin, first), day_print(end, last));
+             oneclick_day_print(begin, first), oneclick_day_print(end, last));
     if (has_shape(x, "missing_members")) {
         l->parts = 0;
         text_str(&l->lead[0], "}");
@@ -663,19 +686,44 @@ static void reset(unsigned what)
 {
     if (what & RESET_DATA)
         titles_reset();
+    patrons_reset(what);
     if (what & RESET_COUNTS)
         second_ns = calls_in_second = 0;
 }
 
+static void count(struct text *out)
+{
+    titles_count(out);
+    patrons_count(out);
+}
+
 static const struct call calls[] = {
-    { HTTP_GET, "/libraries/{}/media/all",                           "all",                NULL,       all },
-    { HTTP_GET, "/libraries/{}/media/delta",                         "delta",              dates_keys, delta },
-    { HTTP_GET, "/libraries/{}/media/{eBook|eAudio}/availability",   "availability",       media_key,  availability },
-    { HTTP_GET, "/libraries/{}/media/{}/availability",               "title_availability", isbn_key,   title_availability },
-    { HTTP_GET, "/libraries/{}/media/{}",                            "title",              isbn_key,   title },
-    { HTTP_GET, "/libraries/{}/book-holdings/delta/available-dates", "dates",              NULL,       dates },
-    { HTTP_GET, "/libraries/{}/book-holdings/delta",                 "holdings",           dates_keys, holdings },
-    { HTTP_GET, NULL,                                                "other",              NULL,       no_such_path },
+    { HTTP_GET,    "/libraries/{}/media/all",                            "all", NULL, all },
+    { HTTP_GET,    "/libraries/{}/media/delta",                          "delta", dates_keys, delta },
+    { HTTP_GET,    "/libraries/{}/media/{eBook|eAudio}/availability",    "availability", media_key, availability },
+    { HTTP_GET,    "/libraries/{}/media/{}/availability",                "title_availability", isbn_key, title_availability },
+    { HTTP_GET,    "/libraries/{}/media/{}",                             "title", isbn_key, title },
+    { HTTP_GET,    "/libraries/{}/book-holdings/delta/available-dates",  "dates", NULL, dates },
+    { HTTP_GET,    "/libraries/{}/book-holdings/delta",                  "holdings", dates_keys, holdings },
+    { HTTP_GET,    "/rpc/libraries/{}/patrons/{}",                       "find", patron_key, patron_find },
+    { HTTP_GET,    "/libraries/{}/patrons/{}",                           "patron", patron_key, patron_read },
+    { HTTP_POST,   "/libraries/{}/patrons/",                             "create", create_key, patron_create },
+    { HTTP_POST,   "/libraries/{}/tokens",                               "bearer", NULL, patron_bearer },
+    { HTTP_GET,    "/libraries/{}/patrons/{}/checkouts/{|all}",          "loans", patron_key, patron_loans },
+    { HTTP_POST,   "/libraries/{}/patrons/{}/checkouts/{}",              "checkout", item_keys, patron_checkout },
+    { HTTP_PUT,    "/libraries/{}/patrons/{}/checkouts/{}",              "renew", item_keys, patron_renew },
+    { HTTP_DELETE, "/libraries/{}/patrons/{}/checkouts/{}",              "return", item_keys, patron_return },
+    { HTTP_GET,    "/libraries/{}/patrons/{}/holds/",                    "holds", patron_key, patron_holds },
+    { HTTP_POST,   "/libraries/{}/patrons/{}/holds/{}",                  "hold", item_keys, patron_hold },
+    { HTTP_DELETE, "/libraries/{}/patrons/{}/holds/{}",                  "cancel_hold", item_keys, patron_cancel },
+    { HTTP_GET,    "/libraries/{}/patrons/{}/patron-magazines/history",  "history", patron_key, patron_history },
+    { HTTP_POST,   "/libraries/{}/patrons/{}/patron-magazines/{}",       "magazine", item_keys, patron_magazine },
+    { HTTP_DELETE, "/libraries/{}/patrons/{}/patron-magazines/{}",       "magazine_return", item_keys, patron_magazine_return },
+    { HTTP_GET,    "/libraries/{}/search",                               "search", NULL, oneclick_search },
+    { HTTP_GET,    "/libraries/{}/search/{ebook|eaudio}/{bestsellers|most-popular|newly-added}",
+      "shelf", NULL, oneclick_shelf },
+    { HTTP_GET,    "/media/{}/parts/{}/download-url",                    "download", download_key, patron_download },
+    { HTTP_GET,    NULL,                                                 "other", NULL, no_such_path },
 };
 
 static const struct call admin[] = {
@@ -687,6 +735,11 @@ static const struct call admin[] = {
     { HTTP_DELETE, "/titles/{}",    "delete",       NULL, admin_delete_title },
     { HTTP_POST,   "/availability", "availability", NULL, admin_availability },
     { HTTP_GET,    "/count",        "count",        NULL, admin_count_titles },
+    { HTTP_GET,    "/patrons",      "patrons",      NULL, admin_list_patrons },
+    { HTTP_POST,   "/patrons",      "post_patrons", NULL, admin_post_patrons },
+    { HTTP_DELETE, "/patrons/{}",   "forget",       NULL, admin_forget_patron },
+    { HTTP_POST,   "/convert",      "convert",      NULL, admin_convert },
+    { HTTP_POST,   "/bookmarks",    "bookmarks",    NULL, admin_bookmarks },
     { HTTP_GET,    NULL,            NULL,           NULL, NULL },
 };
 
@@ -694,5 +747,6 @@ _Static_assert(COUNT(calls) <= CALLS_MAX, "every call is counted");
 
 const struct vendor oneclick = {
     .name = "oneclick", .prefixes = { "/v1" }, .calls = calls, .admin = admin, .settings = settings, .shapes = shapes,
-    .state = &state, .reset = reset, .error = error, .count = titles_count,
+    .state = &state, .reset = reset, .error = error, .count = count,
+    .answered = patrons_answered, .effects = patrons_effects,
 };

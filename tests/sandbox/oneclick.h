@@ -5,8 +5,8 @@
  * oneclick_titles.c   what the vendor has, what came and went, and the test's side of it
  * oneclick_record.c   records made from a number and a seed
  * oneclick_listing.c  answers that are lists of titles, made while they are sent
- * The patron's side (checkouts, holds) is a file of its own beside these: its calls are rows of oneclick.c's table, its
- * functions are declared here, it admits and refuses as the catalog does, and finds a title by its ISBN.
+ * oneclick_patrons.c  patrons, loans, holds, magazines, downloads and the search: their calls are rows of oneclick.c's table,
+ *                     they are admitted and refused as the catalog's are, and find a title by its ISBN
  *
  * Units      a day is a number of days since 1970-01-01, of the vendor's own clock.
  * Ownership  a title belongs to the store and stays where it is until the next call that adds one; a removed one is
@@ -46,6 +46,10 @@ bool oneclick_admitted(struct exchange *x);
 void oneclick_message(struct exchange *x, int status, const char *message);
 int64_t oneclick_today(void);
 bool oneclick_announced(void);               /* the setting content_length */
+/* The title with that ISBN, or NULL and the vendor's answer to what it does not know. */
+const struct title *oneclick_title_asked(struct exchange *x, struct slice isbn);
+int64_t oneclick_now_ms(void);               /* since 1970, of the vendor's own clock */
+const char *oneclick_day_print(int64_t day, char buf[32]);
 
 /* ---- oneclick_titles.c ---- */
 
@@ -56,6 +60,8 @@ struct slice title_isbn(const struct title *t, char buf[ISBN_LEN]);
 void title_record(const struct title *t, struct text *out);
 size_t title_length(size_t position);        /* of its record, in bytes */
 uint32_t titles_era(void);                   /* another one when all titles were forgotten */
+
+void title_lend(const struct title *t, bool available);
 
 /* What is there now: of one media type, or of any (-1). */
 struct picks titles_now(int media);
@@ -86,6 +92,51 @@ static inline int64_t record_id(uint32_t number) { return 10000 + (int64_t)numbe
 
 /* Thirteen digits whose last is the check digit of EAN-13. */
 bool isbn_valid(struct slice isbn);
+
+/* ---- oneclick_patrons.c ---- */
+
+/* Rows of the vendor's settings, which README.md explains. */
+struct oneclick_patron_settings {
+    int64_t nobody_status, patron_exists_status, checkout_limit, hold_limit, loan_days, renewals_max;
+    double hold_seconds, bearer_seconds;
+    char *told_first, *link_root;
+    bool no_user_id, empty_success, receipt_expiration, renew_from_end;
+};
+extern struct oneclick_patron_settings oneclick_patron_settings;
+
+void patron_key(struct exchange *x);
+void item_keys(struct exchange *x);
+void create_key(struct exchange *x);
+void download_key(struct exchange *x);
+
+void patron_find(struct exchange *x);
+void patron_read(struct exchange *x);
+void patron_create(struct exchange *x);
+void patron_bearer(struct exchange *x);
+void patron_checkout(struct exchange *x);
+void patron_renew(struct exchange *x);
+void patron_return(struct exchange *x);
+void patron_loans(struct exchange *x);
+void patron_hold(struct exchange *x);
+void patron_cancel(struct exchange *x);
+void patron_holds(struct exchange *x);
+void patron_magazine(struct exchange *x);
+void patron_magazine_return(struct exchange *x);
+void patron_history(struct exchange *x);
+void patron_download(struct exchange *x);
+void oneclick_search(struct exchange *x);
+void oneclick_shelf(struct exchange *x);
+
+void patrons_answered(int64_t effect);
+void patrons_effects(struct exchange *x);
+void patrons_count(struct text *out);        /* members of /admin/counts, each with a comma in front */
+void patrons_reset(unsigned what);
+
+void admin_post_patrons(struct exchange *x);
+void admin_list_patrons(struct exchange *x);
+void admin_forget_patron(struct exchange *x);
+void admin_convert(struct exchange *x);
+void admin_bookmarks(struct exchange *x);
 
 /* ---- oneclick_listing.c ---- */
 

@@ -245,6 +245,11 @@ static void post(json_object *of, int64_t day)
     arrive(t, day);
 }
 
+void title_lend(const struct title *t, bool available)
+{
+    titles[t - titles].available = available;
+}
+
 void titles_reset(void)
 {
     for (size_t i = 0; i < title_count; i++)

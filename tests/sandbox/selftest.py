@@ -2054,6 +2054,189 @@ def test_oneclick_faults(s):
     same(s.call("POST", "/admin/faults", {"vendor": "oneclick", "kind": "denied", "status": 99}).status, 400, "no status")
 
 
+class Reader:
+    """A patron, as the vendor's API sees one."""
+
+    def __init__(self, s, patron_id):
+        self.s, self.id, self.head = s, patron_id, {"Authorization": "Basic sandbox-oneclick-token"}
+
+    def call(self, method, path):
+        return self.s.call(method, "/v1/libraries/1931/patrons/%s%s" % (self.id, path), None, self.head)
+
+    def borrow(self, isbn, days=""):
+        return self.call("POST", "/checkouts/" + isbn + (days and "?days=%s" % days))
+
+    def list(self, what):
+        return self.call("GET", "/%s/" % what).json()
+
+    def isbns(self, what):
+        return [i["isbn"] for i in self.list(what)]
+
+
+def shelf_of_patrons(s):
+    """Two eBooks and an eAudio, and two patrons."""
+    s.admin("POST", "/oneclick/titles", [edition(A, title="Quux"), edition(B, "eAudio", title="Quux",
+            narrators="Guskin, Laura; jeremy"), edition(C)])
+    ids = s.admin("POST", "/oneclick/patrons", [{"card": "22334", "email": "Ada@x.example", "user_name": "ada"},
+                  {"card": "22335"}])["ids"]
+    return [Reader(s, i) for i in ids]
+
+
+def test_oneclick_patrons(s):
+    ada, bob = shelf_of_patrons(s)
+    head = ada.head
+    find = lambda who: s.get("/v1/rpc/libraries/1931/patrons/" + who, head)
+    for who in ("22334", "ada%40X.EXAMPLE", "ADA"):
+        same((find(who).status, find(who).json()["patronId"], len(find(who).json()["userId"])), (200, ada.id, 36),
+             "found: " + who)
+    check(find("99").json()["message"].startswith("eXtensible Framework was unable to locate the resource for RB.API.OneClick."),
+          "nobody, with 200")
+    s.set(oneclick={"nobody_status": 404, "no_user_id": True})
+    same((find("99").status, find("22334").json()), (404, {"patronId": ada.id}), "nobody, with 404; before 2018")
+    s.set(oneclick={"no_user_id": False})
+    same(ada.call("GET", "").json()["libraryCardNumber"], "22334", "a patron")
+    same((Reader(s, 1).call("GET", "").status, Reader(s, 1).borrow(A).json()), (404, {"message": "Patron not found."}),
+         "no patron")
+    body = {"libraryId": 1931, "libraryCard": "44", "userName": "44", "email": "c@x.example", "firstName": "C", "lastName": "D",
+            "postalCode": "11111", "password": "p"}
+    create = lambda **more: s.post("/v1/libraries/1931/patrons/", {**body, **more}, head)
+    a = create()
+    same((a.status, a.json()["patron"]["patronId"], a.json()["patron"]["libraryCardNumber"]), (201, bob.id + 1, ""),
+         "a new patron")
+    for more in ({}, {"libraryCard": "45", "userName": "45"}, {"email": "e@x.example"}):
+        same(create(**more).status, 409, "one that exists: %s" % more)
+    s.set(oneclick={"patron_exists_status": 500})
+    check("already exists for this library" in create().json()["message"] and create().status == 500, "or 500")
+    same((create(email="").status, create(password="").status), (400, 400), "a patron without e-mail or password")
+    same(s.admin("GET", "/effects?vendor=oneclick&kind=patrons")["deeds"][0]["email"], "c@x.example", "which is a deed")
+    same([p["card"] for p in s.admin("GET", "/oneclick/patrons")], ["22334", "22335", "44"], "all patrons")
+    s.admin("DELETE", "/oneclick/patrons/%s" % bob.id)
+    same((find("22335").status, bob.borrow(A).status), (404, 404), "a patron that was forgotten")
+
+
+def test_oneclick_loans(s):
+    ada, bob = shelf_of_patrons(s)
+    s.set(oneclick={"now": "2016-10-08T02:00:00Z"})          # the evening of the 7th there
+    a = ada.borrow(A, 7)
+    same((a.status, a.json()["output"], "expiration" in a.json(), a.json()["titleId"]), (200, "SUCCESS", False, 0), "borrowed")
+    loan = ada.list("checkouts")[0]
+    same((loan["isbn"], loan["expiration"], loan["canRenew"], loan["authors"], loan["files"][0]["fileFormat"]),
+         (A, "2016-10-14", True, "Ellen Hopkins", "EPUB"), "an eBook's loan")
+    check(loan["files"][0]["downloadUrl"].endswith("&expDt=1476417600"), "which ends as the recorded one does", loan["files"])
+    same(ada.borrow(A).json(), {"message": "Checkout item already exists"}, "borrowed already")
+    same((bob.borrow(A).status, bob.borrow(A).json()), (409, {"message": "Title is not available for checkout"}),
+         "an eBook is one copy")
+    same(bob.borrow(B, 400).status, 200, "days can only shorten")
+    audio = bob.list("checkouts")[0]
+    same((audio["expiration"], audio["minutes"], audio["bookmarks"], len(audio["files"]), "fileFormat" in audio["files"][0]),
+         ("2016-10-28", 225.95, [], 3, False), "an eAudio's loan")
+    same(ada.borrow(B).status, 200, "audio is for all")
+    s.admin("POST", "/oneclick/bookmarks", {"patron_id": bob.id, "isbn": B, "bookmarks": [{"position": 7}]})
+    same((bob.list("checkouts")[0]["bookmarks"], bob.list("checkouts")[0]["hasBookmark"]), ([{"position": 7}], True),
+         "bookmarks")
+    a = ada.call("PUT", "/checkouts/%s?days=7" % A)
+    same((a.status, a.json()["output"]), (200, "success"), "renewed")
+    same(ada.list("checkouts")[1]["expiration"], "2016-10-21", "from its end")
+    s.set(oneclick={"renew_from_end": False, "receipt_expiration": True, "renewals_max": 2})
+    same(ada.call("PUT", "/checkouts/%s?days=7" % A).json()["expiration"], "2016-10-14", "or from today, and said so")
+    same((ada.list("checkouts")[1]["canRenew"], ada.call("PUT", "/checkouts/" + A).status), (False, 409), "no third renewal")
+    same(ada.borrow(C, "x").status, 400, "days that are none")
+    s.set(oneclick={"checkout_limit": 2})
+    same((ada.borrow(C).json(), ada.borrow(A).json()["message"][:8]), ({"message": "Maximum checkout count reached."},
+         "Checkout"), "a limit")
+    s.set(oneclick={"told_first": "limit"})
+    same(ada.borrow(A).json(), {"message": "Maximum checkout count reached."}, "which may be told first")
+    same(ada.call("DELETE", "/checkouts/" + A).json(), {"message": "success"}, "returned")
+    check(ada.call("DELETE", "/checkouts/" + A).json()["message"].startswith("Checkout does not exists"), "once")
+    s.set(oneclick={"empty_success": True})
+    same((ada.call("DELETE", "/checkouts/" + B).body, bob.borrow(A).status), (b"", 200),
+         "returned without a word; on the shelf again")
+    check("unable to locate" in ada.borrow(D).json()["message"], "not in the library")
+    s.set(oneclick={"now": "2016-10-28T03:59:59Z"})
+    same(bob.isbns("checkouts"), [A, B], "not over yet")
+    s.set(oneclick={"now": "2016-10-28T04:00:00Z"})
+    same(bob.isbns("checkouts"), [], "over at the first moment of the day, there")
+    count = s.counts("oneclick")
+    same({k: count[k] for k in ("loans", "renewals", "returns", "duplicates")}, {"loans": 4, "renewals": 2, "returns": 2,
+         "duplicates": 1}, "counts")
+    s.fault(vendor="oneclick", call="checkout", key=C, kind="drop_after", count=1)
+    same((ends(lambda: ada.borrow(C)), ada.isbns("checkouts")), ("closed", [C]), "an answer that is lost")
+    deeds = s.admin("GET", "/effects?vendor=oneclick&kind=loans")["deeds"]
+    same([d["answered"] for d in deeds], [True, True, True, True, False], "which is seen")
+    same([d["id"] for d in s.admin("GET", "/effects?vendor=oneclick&kind=duplicates")["deeds"]], [A], "and what was done again")
+
+
+def test_oneclick_holds(s):
+    ada, bob = shelf_of_patrons(s)
+    ada.borrow(A)
+    a = bob.call("POST", "/holds/" + A)
+    check(a.status == 200 and isinstance(a.json(), int), "a hold is a bare number", a.body)
+    same(bob.list("holds")[0]["expiration"], "2050-12-31", "for ever")
+    a = bob.call("POST", "/holds/" + A)
+    same((a.status, a.json(), ada.call("POST", "/holds/" + A).json()), (409, "Hold or Checkout already exists.",
+         "Hold or Checkout already exists."), "already")
+    same(s.admin("POST", "/oneclick/convert", {}), {"loans": 0}, "what is out stays a hold")
+    ada.call("DELETE", "/checkouts/" + A)
+    same((bob.isbns("holds"), bob.isbns("checkouts")), ([A], []), "it takes a while")
+    s.set(oneclick={"hold_seconds": 0})
+    same((bob.isbns("holds"), bob.isbns("checkouts")), ([], [A]), "a loan")
+    s.set(oneclick={"hold_seconds": 3600, "hold_limit": 2})
+    same((bob.call("POST", "/holds/" + C).status, bob.call("POST", "/holds/" + B).json()),
+         (200, "You have reached your checkout limit and therefore are unable to place additional holds."), "a limit")
+    same((s.admin("POST", "/oneclick/convert", {"isbn": B}), s.admin("POST", "/oneclick/convert", {"isbn": C})), ({"loans": 0},
+         {"loans": 1}), "now")
+    bob.call("DELETE", "/checkouts/" + C)
+    bob.call("POST", "/holds/" + C)
+    same((bob.call("DELETE", "/holds/" + C).json(), bob.isbns("holds")), ({"message": "success"}, []), "cancelled")
+    same((bob.call("DELETE", "/holds/" + C).status, bob.call("DELETE", "/holds/" + C).json()), (409, "Hold does not exist."),
+         "once")
+    s.fault(vendor="oneclick", call="holds", kind="empty_list", count=1)
+    same(bob.list("holds"), [], "an empty list")
+    count = s.counts("oneclick")
+    same((count["holds"], count["cancels"]), (3, 1), "counts")
+
+
+def test_oneclick_rest(s):
+    ada, _ = shelf_of_patrons(s)
+    magazine = "/patron-magazines/4711"
+    same((ada.call("POST", magazine).status, ada.call("POST", magazine).status, ada.call("POST",
+         "/patron-magazines/x").status), (200, 409, 400), "an issue")
+    ada.call("POST", "/patron-magazines/4712")
+    h = ada.call("GET", "/patron-magazines/history?pageIndex=1&pageSize=1").json()
+    same((h["resultSetCount"], [r["item"]["issueId"] for r in h["resultSet"]]), (2, [4711]), "its history, by pages")
+    same((ada.call("DELETE", magazine).status, ada.call("DELETE", magazine).status), (200, 404), "returned")
+    same((s.counts("oneclick")["magazines"], s.counts("oneclick")["magazine_returns"], s.counts("oneclick")["patrons"],
+          s.counts("oneclick")["patrons_made"]), (2, 1, 2, 0), "counts")
+    ada.borrow(B)
+    link = urllib.parse.urlsplit(ada.list("checkouts")[0]["files"][0]["downloadUrl"])
+    user = s.get("/v1/rpc/libraries/1931/patrons/22334", ada.head).json()["userId"]
+    bearer = lambda: s.post("/v1/libraries/1931/tokens", {"userId": user}, ada.head).json()["bearer"]
+    get = lambda b: s.get(link.path + "?" + link.query, {"Authorization": "Bearer " + b})
+    same((link.netloc, get(bearer()).json()["type"], get("x").status), ("api.rbdigital.com", "audio/mpeg", 401), "a download")
+    b = bearer()
+    s.set(oneclick={"bearer_seconds": 0.1, "link_root": "https://other.example"})
+    check(ada.list("checkouts")[0]["files"][0]["downloadUrl"].startswith("https://other.example/v1/media/"),
+          "links lead elsewhere")
+    late = bearer()
+    time.sleep(0.15)
+    same((get(b).status, get(late).status), (200, 401), "a bearer ends")
+    s.admin("POST", "/vendor", {"vendor": "oneclick", "revoke_tokens": True})
+    same((get(b).status, s.post("/v1/libraries/1931/tokens", {"userId": "x"}, ada.head).status), (401, 404), "and all at once")
+    s.admin("POST", "/oneclick/generate", {"count": 250})
+    found = lambda query: s.get("/v1/libraries/1931/search" + query, ada.head).json()
+    r = found("?page-size=100&page-index=2")
+    same((r["resultSetCount"], r["pageCount"], len(r["items"]), r["pageIndex"]), (253, 3, 53, 2), "pages of results")
+    r = found("?all=quux&media-type=eaudio")
+    same([(i["item"]["isbn"], i["item"]["authors"][0]["text"], i["interest"]["name"]) for i in r["items"]], [(B,
+         "Ellen Hopkins", "library")], "one item")
+    same([f for f in r["filters"] if f["isSelected"]], [{"tokenLabel": "mediatype", "tokenValue": "eaudio", "count": 1,
+         "isSelected": True}], "filters")
+    ada.borrow(A)
+    same([i["item"]["isbn"] for i in found("?title=quux&availability=unavailable")["items"]], [A], "what is out")
+    check(all(i["item"]["mediaType"] == "eBook" for i in found("/ebook/most-popular")["items"]), "a shelf")
+    same(found("?all=nobodywrotethis")["pageCount"], 0, "nothing")
+
+
 def test_manual(s):
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "README.md")) as f:
         manual = f.read()
@@ -2073,7 +2256,8 @@ def main():
                      test_fault_scope, test_shapes, test_folio_login, test_folio_gateway, test_folio_account,
                      test_folio_renew, test_folio_holds, test_folio_cancel, test_folio_edge, test_folio_faults, test_down,
                      test_pieces, test_oneclick_records, test_oneclick_titles, test_oneclick_availability, test_oneclick_deltas,
-                     test_oneclick_errors, test_oneclick_faults, test_wise_keys, test_wise_midnights, test_wise_single,
+                     test_oneclick_errors, test_oneclick_faults, test_oneclick_patrons, test_oneclick_loans, test_oneclick_holds,
+                     test_oneclick_rest, test_wise_keys, test_wise_midnights, test_wise_single,
                      test_wise_several, test_wise_list, test_wise_spellings, test_wise_faults, test_reset, test_odd_input,
                      test_manual):
             s.reset()

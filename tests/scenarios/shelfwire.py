@@ -32,7 +32,8 @@ SCHEMAS = ROOT / "schemas"
 STAGES = {"bookings-new": "bookings.new", "users-resolve": "users.resolve", "prereg-create": "prereg.create"}
 TOPICS = list(STAGES.values())
 READS = {**STAGES, "catalog-delta": "catalog.delta", "folio-requests": "folio.requests",
-         "wise-holds-prepare": "wise.holds.prepare", "wise-holds-place": "wise.holds.place"}  # every worker's topic; the stages are the bookings' chain
+         "wise-holds-prepare": "wise.holds.prepare", "wise-holds-place": "wise.holds.place",
+         "oneclick-requests": "oneclick.requests"}  # every worker's topic; the stages are the bookings' chain
 ALMA_KEY, GATE_PASSWORD = "sandbox-alma-key", "sandbox-pp-password"
 LIBCAL_SECRET = "sandbox-libcal-secret"
 ONECLICK_TOKEN = "sandbox-oneclick-token"
@@ -446,9 +447,9 @@ class World:
                        LIBCAL_CLIENT_SECRET=LIBCAL_SECRET, LIBCAL_LOCATIONS="1234", LIBCAL_ID_QUESTION="q12505",
                        LIBCAL_POLL_SECONDS="1", RESEND_SECONDS="1",
                        PASSAGEPOINT_DESTINATIONS=json.dumps({"1234": DESTINATION}))
-        elif name in ("oneclick-catalog", "catalog-delta"):
+        elif name in ("oneclick-catalog", "catalog-delta", "oneclick-requests"):
             env.update(ONECLICK_URL=self.urls["oneclick"], ONECLICK_LIBRARY_ID="1931", ONECLICK_TOKEN=ONECLICK_TOKEN)
-            env.update(**({"ONECLICK_CALLS_PER_SECOND": "0"} if name == "catalog-delta" else {}))
+            env.update(**({} if name == "oneclick-catalog" else {"ONECLICK_CALLS_PER_SECOND": "0"}))
         elif name == "folio-requests":
             env.update(FOLIO_URL=self.urls["folio"], FOLIO_TENANT="diku", FOLIO_USERNAME="sandbox", FOLIO_PASSWORD=FOLIO_PASSWORD,
                        FOLIO_CANCEL_REASON_ID=FOLIO_REASON)

@@ -1,11 +1,12 @@
 /*
- * message_decode - a topic's decoder's verdict on values given line by line: "ok", or what is wrong. request.wise: what is
- * asked of Wise, an action and its members.
+ * message_decode - a topic's decoder's verdict on values given line by line: "ok", or what is wrong. request: as callers send it;
+ * request.wise, request.oneclick: what is asked of them, an action and its members.
  * Usage: message_decode TOPIC < values
  */
 #include "common/booking.h"
 #include "common/catalog.h"
 #include "common/json.h"
+#include "common/oneclick_request.h"
 #include "common/wise_request.h"
 #include "producers/patron-requests/forms.c"
 
@@ -50,16 +51,35 @@ static struct fault of_oneclick(const char *value, size_t len)
     return request_read(value, len, "oneclick", &(struct request){0});
 }
 
+/* The action and its members, as they stand in a row. */
+static struct fault read_asked(const char *value, size_t len, const char *patron, struct request *ret)
+{
+    *ret = (struct request){0};
+    text_copy(ret->patron, sizeof ret->patron, patron);
+    TRY(json_read(value, len, &ret->asked));
+    return json_text_opt(ret->asked, "action", ret->action, sizeof ret->action);
+}
+
 static struct fault of_wise_asked(const char *value, size_t len)
 {
-    struct request request = {.patron = "4be868c83ea2f8c03b3e052bb35cf0ff"};
+    struct request request;
     struct wise_asked asked;
-    struct fault f = json_read(value, len, &request.asked);
+    struct fault f = read_asked(value, len, "4be868c83ea2f8c03b3e052bb35cf0ff", &request);
 
     if (!f.kind)
-        f = json_text_opt(request.asked, "action", request.action, sizeof request.action);
-    if (!f.kind)
         f = wise_asked_read(&request, &asked);
+    request_release(&request);
+    return f;
+}
+
+static struct fault of_oneclick_asked(const char *value, size_t len)
+{
+    struct request request;
+    struct oneclick_asked asked;
+    struct fault f = read_asked(value, len, "23333000123456", &request);
+
+    if (!f.kind)
+        f = oneclick_asked_read(&request, &asked);
     request_release(&request);
     return f;
 }
@@ -96,6 +116,7 @@ static const struct {
     {"wise.holds.place", of_wise},
     {"oneclick.requests", of_oneclick},
     {"request.wise", of_wise_asked},
+    {"request.oneclick", of_oneclick_asked},
 };
 
 int main(int argc, char **argv)

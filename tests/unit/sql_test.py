@@ -311,6 +311,11 @@ PURGE = [
                   " ('c', '1', 'folio', 'renew', 'p', '{}', 'done', {-41}, {-40}), ('c', '2', 'folio', 'renew', 'p', '{}', 'refused', {-41}, {-3}),"
                   " ('c', '3', 'folio', 'renew', 'p', '{}', 'waiting', {-41}, NULL), ('c', '4', 'folio', 'renew', 'p', '{}', 'asks', {-41}, {-40})"],
      {"requests": 2}),
+    ("whom OneClick knows", ["INSERT INTO oneclick_patrons (library, card, patron_id, used_at) VALUES ('1931', 'a', '1', {-40}),"
+                             " ('1931', 'b', '2', {-3}), ('1931', 'asks', '3', {-40})",
+                             "INSERT INTO requests (caller, ref, service, action, patron, asked, state) VALUES"
+                             " ('c', '1', 'oneclick', 'loans', 'asks', '{}', 'waiting'), ('c', '2', 'folio', 'account', 'a', '{}', 'waiting')"],
+     {"oneclick_patrons": 1}),
     ("what was taken over", ["INSERT INTO taken_over VALUES ('a', 'p', {-40}), ('b', NULL, {-3})"], {"taken_over": 1}),
     ("history", ["CREATE TABLE attempts_2020_05 PARTITION OF attempts FOR VALUES FROM ('2020-05-01 00:00+00') TO ('2020-06-01 00:00+00')",
                  "INSERT INTO attempts (at, stage, subject, work_id, call, verdict, code) SELECT at, 's', 'x', 'x', 'c', 'done', 'k'"
@@ -321,7 +326,7 @@ PURGE = [
 
 @pytest.mark.parametrize("there, deleted", [row[1:] for row in PURGE], ids=[row[0] for row in PURGE])
 def test_purge(db, there, deleted):
-    tables = ["appts", "bookings", "asked_ids", "users", "requests", "desk", "intents", "taken_over", "attempts"]
+    tables = ["appts", "bookings", "asked_ids", "users", "requests", "oneclick_patrons", "desk", "intents", "taken_over", "attempts"]
     for statement in there:
         for days in range(-60, 61):
             statement = statement.replace(f"{{{days}}}", f"now() + {days} * interval '1 day'")
