@@ -80,6 +80,8 @@ static void login_failed(struct access *a, const struct answer *answer)
     wake_at(a, a->login_at_us);
 }
 
+static void log_in(struct access *a);
+
 static void on_login(void *of, const struct http_response *res)
 {
     struct access *a = of;
@@ -89,6 +91,11 @@ static void on_login(void *of, const struct http_response *res)
     a->logging_in = false;
     metric_add(metric_make(METRIC_COUNTER, "shelfwire_vendor_calls_total", "Calls made at a vendor, by what came of them.",
                            "vendor=\"%s\",call=\"login\",code=\"%s\"", a->vendor->name, answer.code), 1);
+    if (answer.verdict == AGAIN) { /* in another form, which the vendor remembers */
+        log_in(a);
+        if (a->logging_in)
+            return;
+    }
     if (answer.verdict == DONE) {
         if (*a->login_trouble)
             log_about(LOG_INFO, a->vendor->name, "logged in");

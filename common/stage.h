@@ -32,7 +32,7 @@
 struct vendor {
     const char *name;        /* "alma": in quotas, metrics and logs */
     const char *(*root)(void); /* the URL setting */
-    /* Log-in, where the vendor wants one: the token is kept in memory, one log-in is in flight at a time. */
+    /* Log-in, where the vendor wants one: the token is kept in memory, one log-in is in flight at a time. AGAIN: another at once. */
     void (*login_request)(struct http_request *req);
     struct answer (*login_answer)(const struct http_response *res, char *ret_token, size_t size);
     int64_t (*token_lasts_s)(void); /* seconds the token in hand may be used; 0: nobody knows. NULL: never known */
