@@ -1,10 +1,11 @@
 /*
- * message_decode - a topic's decoder's verdict on values given line by line: "ok", or what is wrong. request.wise: what is
- * asked of Wise, an action and its members.
+ * message_decode - a topic's decoder's verdict on values given line by line: "ok", or what is wrong. request.folio,
+ * request.wise: what is asked of them, an action and its members.
  * Usage: message_decode TOPIC < values
  */
 #include "common/booking.h"
 #include "common/catalog.h"
+#include "common/folio_request.h"
 #include "common/json.h"
 #include "common/wise_request.h"
 
@@ -48,14 +49,31 @@ static struct fault of_oneclick(const char *value, size_t len)
     return request_read(value, len, "oneclick", &(struct request){0});
 }
 
+/* The request whose members a value has; request_release. */
+static struct fault read_asked(const char *value, size_t len, struct request *ret)
+{
+    TRY(json_read(value, len, &ret->asked));
+    return json_text_opt(ret->asked, "action", ret->action, sizeof ret->action);
+}
+
+static struct fault of_folio_asked(const char *value, size_t len)
+{
+    struct request request = {.patron = "1ec54964-70f0-44cc-bd19-2a892ea0d336"};
+    struct folio_asked asked;
+    struct fault f = read_asked(value, len, &request);
+
+    if (!f.kind)
+        f = folio_asked_read(&request, false, &asked);
+    request_release(&request);
+    return f;
+}
+
 static struct fault of_wise_asked(const char *value, size_t len)
 {
     struct request request = {.patron = "4be868c83ea2f8c03b3e052bb35cf0ff"};
     struct wise_asked asked;
-    struct fault f = json_read(value, len, &request.asked);
+    struct fault f = read_asked(value, len, &request);
 
-    if (!f.kind)
-        f = json_text_opt(request.asked, "action", request.action, sizeof request.action);
     if (!f.kind)
         f = wise_asked_read(&request, &asked);
     request_release(&request);
@@ -74,6 +92,7 @@ static const struct {
     {"wise.holds.prepare", of_wise},
     {"wise.holds.place", of_wise},
     {"oneclick.requests", of_oneclick},
+    {"request.folio", of_folio_asked},
     {"request.wise", of_wise_asked},
 };
 
