@@ -31,11 +31,12 @@ BUILD = pathlib.Path(os.environ.get("SHELFWIRE_BUILD", ROOT / "build/bin"))
 SCHEMAS = ROOT / "schemas"
 STAGES = {"bookings-new": "bookings.new", "users-resolve": "users.resolve", "prereg-create": "prereg.create"}
 TOPICS = list(STAGES.values())
-READS = {**STAGES, "catalog-delta": "catalog.delta", "wise-holds-prepare": "wise.holds.prepare",
-         "wise-holds-place": "wise.holds.place"}  # every worker's topic; the stages are the bookings' chain
+READS = {**STAGES, "catalog-delta": "catalog.delta", "folio-requests": "folio.requests",
+         "wise-holds-prepare": "wise.holds.prepare", "wise-holds-place": "wise.holds.place"}  # every worker's topic; the stages are the bookings' chain
 ALMA_KEY, GATE_PASSWORD = "sandbox-alma-key", "sandbox-pp-password"
 LIBCAL_SECRET = "sandbox-libcal-secret"
 ONECLICK_TOKEN = "sandbox-oneclick-token"
+FOLIO_PASSWORD, FOLIO_REASON = "sandbox-folio-password", "75187e8d-e25a-47a7-89ad-23ba612338de"
 WISE_KEY, WISE_PASSWORD = "sandbox-wise-key", "sandbox-wise-password"
 DESTINATION = "LibCal Gelman"
 PARTITIONS = 4
@@ -427,7 +428,7 @@ class World:
             c.cursor().execute(f"CREATE DATABASE {name} TEMPLATE template_of_tests")
         self.db = Database(servers, name)
         self.sandbox = Sandbox(folder)
-        self.urls = dict.fromkeys(("alma", "passagepoint", "oneclick", "wise"), self.sandbox.url)
+        self.urls = dict.fromkeys(("alma", "passagepoint", "oneclick", "folio", "wise"), self.sandbox.url)
 
     # ---- programs ----
 
@@ -448,6 +449,9 @@ class World:
         elif name in ("oneclick-catalog", "catalog-delta"):
             env.update(ONECLICK_URL=self.urls["oneclick"], ONECLICK_LIBRARY_ID="1931", ONECLICK_TOKEN=ONECLICK_TOKEN)
             env.update(**({"ONECLICK_CALLS_PER_SECOND": "0"} if name == "catalog-delta" else {}))
+        elif name == "folio-requests":
+            env.update(FOLIO_URL=self.urls["folio"], FOLIO_TENANT="diku", FOLIO_USERNAME="sandbox", FOLIO_PASSWORD=FOLIO_PASSWORD,
+                       FOLIO_CANCEL_REASON_ID=FOLIO_REASON)
         elif name.startswith("wise-"):
             env.update(WISE_URL=self.urls["wise"], WISE_API_ID="sandbox-app", WISE_API_KEY=WISE_KEY, WISE_USERNAME="sandbox",
                        WISE_APPLICATION_NAME="Shelfwire", WISE_PASSWORD=WISE_PASSWORD, WISE_CALLS_PER_SECOND="0")
@@ -754,7 +758,7 @@ class World:
         for report in ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:"):
             if report in log:
                 faults.append(f"{program.log_path.name}: {report}" + program.tail(60))
-        forbidden = {ALMA_KEY, GATE_PASSWORD, LIBCAL_SECRET, ONECLICK_TOKEN, WISE_KEY, WISE_PASSWORD,
+        forbidden = {ALMA_KEY, GATE_PASSWORD, LIBCAL_SECRET, ONECLICK_TOKEN, FOLIO_PASSWORD, WISE_KEY, WISE_PASSWORD,
                      self.servers.postgres.env["PGPASSWORD"], *self.secrets}
         faults += [f"{program.log_path.name} holds a secret" for word in forbidden - self.logs_may_say if word in log]
         for what, pattern in (("a token", r"\b[0-9a-f]{40}\b"), ("a name", r"(?:Vorname|Nachname)\d"),
