@@ -130,7 +130,7 @@ class Folio(Requests):
         elif action in HOLD_CALLS:
             (there,) = self.effects("holds", who)
             assert outcome["hold"]["hold"] == there["id"] and outcome["twice"] == [], row
-            assert outcome["hold"]["item"] == there["itemId"] and outcome["hold"]["pickup"] == PICKUP
+            assert outcome["hold"]["item"] == there["itemId"] and outcome["hold"]["pickup"] in (PICKUP, None)
         elif action == "cancel_hold":
             assert outcome["hold"]["hold"] == row["asked"]["hold"]
         else:
@@ -341,37 +341,39 @@ LOST = [
 ]
 
 
-@pytest.mark.parametrize("door", ["6.5", "3.0", "edge"])
-def test_a_request_whose_answer_is_lost_is_done_once(world, door):
+EDGE_LOST = [("drop_after", {}), ("drop_before", {}), ("status", {"status": 500, "effect": True}), ("edge_timeout", {}),
+             ("status", {"status": 408, "body": '{"code":408,"errorMessage":"Request to FOLIO timed out"}'})]
+
+
+@pytest.mark.parametrize("door, lost", [("6.5", LOST), ("edge", EDGE_LOST)], ids=["6.5", "edge"])
+def test_a_request_whose_answer_is_lost_is_done_once(world, door, lost):
     """Every kind of request times everything that can become of its one call, a patron each; others are well meanwhile."""
-    folio = Folio(world, **DOORS[door])
-    lost = LOST if door == "6.5" else [("drop_after", {}), ("drop_before", {}), ("status", {"status": 500, "effect": True})]
-    if door == "edge":
-        lost = [*lost, ("edge_timeout", {}), ("status", {"status": 408, "body": '{"code":408,"errorMessage":"Request to FOLIO timed out"}'})]
-    want, number = {}, 0
+    folio, want, every = Folio(world, **DOORS[door]), {}, []
     folio.start(CONCURRENCY=8, RETRY_MS_MAX=200, TRIES_MAX=50)
     for kind, members in lost:
         faults = []
         for action in CODES:
             if action == "account" and kind in ("edge_timeout", "stall"):
                 continue
-            who, number = folio.someone(), number + 1
-            call = "deleteHold" if action == "cancel_hold" and door == "3.0" else CHANGES.get(action, action)
+            who = folio.someone()
             members_of = {m: v for m, v in members.items() if action != "account" or m != "effect"}
-            faults.append(folio.fault(call, kind, key=who, count=1, **members_of))
-            want[folio.one(action, who, number)] = action, who, f"{action} {kind} {members}"
+            faults.append(folio.fault(CHANGES.get(action, action), kind, key=who, count=1, **members_of))
+            if folio.edge and action in HOLD_CALLS:  # it writes its own time over ours, and here does not even say it
+                folio.fault("account", "bare_holds", key=who)
+            want[folio.one(action, who, len(want) + 1)] = action, who, f"{action} {kind} {members}"
             folio.want("account", folio.someone())
         wait_for(lambda: all(folio.sandbox.fired(f) for f in faults), lambda: f"{kind}: {folio.states()}" + folio.tails())
+        every += faults
     folio.settle(90)
     folio.assert_once(want)
-    assert all(f["fired"] == 1 for f in folio.sandbox.faults()), [f for f in folio.sandbox.faults() if f["fired"] != 1]
+    assert [folio.sandbox.fired(f) for f in every] == [1] * len(every)
     folio.assert_quiet()
 
 
 def test_what_a_call_that_is_lost_is_judged_by_is_read_again(folio):
     """The reading calls fail too: the one before the change (skip 0), and the one after the doubt."""
-    kinds = [(0, "drop_after"), (0, "status"), (0, "not_json"), (0, "unauthorized"), (1, "drop_before"), (1, "status"), (1, "empty"),
-             (1, "unauthorized"), (1, "includes_ignored"), (1, "inactive")]
+    kinds = [(0, "drop_after"), (0, "status"), (0, "unauthorized"), (1, "drop_before"), (1, "status"), (1, "unauthorized"),
+             (1, "includes_ignored"), (1, "inactive")]
     want, actions = {}, list(CHANGES)
     folio.start(CONCURRENCY=8, RETRY_MS_MAX=200, TRIES_MAX=50)
     for n, (skip, kind) in enumerate(kinds):
@@ -398,9 +400,13 @@ def late(folio, who, call):
 
 
 def test_a_first_try_that_arrives_after_the_second_was_sent_is_not_silent(folio):
-    twice, taken, renewed = (folio.someone() for _ in range(3))
+    twice, taken, renewed, had = (folio.someone() for _ in range(4))
     faults = {who: late(folio, who, call) for who, call in ((twice, "holdItem"), (taken, "holdInstance"), (renewed, "renew"))}
+    # what was there before is not taken for what was asked, neither one made a moment ago nor one by a clock that runs ahead
+    earlier = [folio.held(had, 9, requestDate=instant(day)) for day in (0, 2)]
+    folio.fault("holdItem", "drop_before", key=had, count=1)
     folio.start(FOLIO_TIMEOUT_MS=3000)
+    another = folio.one("hold_item", had, 9)
     requests = {who: folio.one(action, who, n + 1) for n, (who, action) in
                 enumerate(((twice, "hold_item"), (taken, "hold_instance"), (renewed, "renew")))}
     while faults:
@@ -421,30 +427,9 @@ def test_a_first_try_that_arrives_after_the_second_was_sent_is_not_silent(folio)
     assert rows[taken]["outcome"]["hold"]["hold"] == hold["id"] and rows[taken]["outcome"]["twice"] == []
     assert rows[renewed]["outcome"]["loan"]["due"][:19] == renewal["dueDate"][:19]
     assert folio.world.desk() == [("maybe_twice", requests[twice])]
-
-
-def test_what_was_there_before_is_not_taken_for_what_was_asked(folio):
-    """A hold made a moment ago for another request, and one by a clock that runs ahead."""
-    who, number = folio.someone(), 1
-    earlier = [folio.held(who, number, requestDate=instant()), folio.held(who, number, requestDate=instant(2))]
-    folio.fault("holdItem", "drop_before", key=who, count=1)
-    folio.start()
-    row = folio.await_state(folio.one("hold_item", who, number), "done")
-    (made,) = folio.effects("holds", who)
+    row = folio.await_state(another, "done")
+    (made,) = folio.effects("holds", had)
     assert row["outcome"]["hold"]["hold"] == made["id"] not in earlier and row["outcome"]["twice"] == []
-    folio.assert_quiet()
-
-
-def test_a_hold_by_a_clock_that_runs_behind_is_found(world):
-    """edge-patron writes its own time over ours."""
-    folio = Folio(world, edge=True)
-    who = folio.someone()
-    folio.fault("holdItem", "drop_after", key=who, count=1)
-    folio.fault("account", "bare_holds", key=who)  # nor does every version say when
-    folio.start()
-    row = folio.await_state(folio.one("hold_item", who), "done")
-    assert len(folio.effects("holds", who)) == 1 and row["code"] == "held" and row["outcome"]["hold"]["requested"] is None
-    folio.assert_quiet()
 
 
 def test_a_renewal_that_nobody_can_judge_is_for_a_person(folio):
@@ -453,7 +438,7 @@ def test_a_renewal_that_nobody_can_judge_is_for_a_person(folio):
     folio.lent(who, 1, due=None)
     folio.fault("account", "no_due_dates", key=who)
     folio.fault("renew", "drop_after", key=who, count=1)
-    folio.start(TRIES_MAX=2, RETRY_MS_MAX=200, FOLIO_TIMEOUT_MS=300)
+    folio.start(TRIES_MAX=1, RETRY_MS_MAX=200, FOLIO_TIMEOUT_MS=300)
     request_id = folio.want("renew", who, item=item(1))
     assert folio.await_state(request_id, "waiting")["waits_for"] == "no_answer"
 
@@ -467,18 +452,19 @@ def test_a_renewal_that_nobody_can_judge_is_for_a_person(folio):
 
 # ---- kill -9 ----
 
-def test_kill_9_in_mid_call(folio):
-    """Of each changing call one has arrived, and one never does."""
-    want, number = {}, 0
+def test_kill_9_in_mid_call(world):
+    """Of each changing call one has arrived, and one never does. With the oldest FOLIO, which cancels by DELETE."""
+    folio, want, number = Folio(world, version=3.0), {}, 0
+    calls = {"account": "account", **CHANGES, "cancel_hold": "deleteHold"}
     for effect in (False, True):
         for action in CODES:
             who, number = folio.someone(), number + 1
-            folio.fault(CHANGES.get(action, action), "stall", key=who, count=1, effect=effect and action != "account")
+            folio.fault(calls[action], "stall", key=who, count=1, effect=effect and action != "account")
             want[folio.one(action, who, number)] = action, who, effect
-    (worker,) = folio.start(FOLIO_TIMEOUT_MS=4000, CONCURRENCY=10, **NAMED)
+    (worker,) = folio.start(FOLIO_TIMEOUT_MS=3000, CONCURRENCY=10, **NAMED)
 
     def under_way():
-        return sum(folio.sandbox.count("folio", call, "in_flight") for call in ("account", *CHANGES.values())) == 10
+        return sum(folio.sandbox.count("folio", call, "in_flight") for call in calls.values()) == 10
     wait_for(under_way, lambda: f"not all calls are under way: {folio.states()}" + folio.tails())
     worker.kill9()
     folio.sandbox.heal()
@@ -493,7 +479,7 @@ def test_kill_9_between_the_answer_and_the_commit(folio):
     """FOLIO has said yes, and nobody has written it down."""
     want = {folio.one(action, who := folio.someone(), number + 1): (action, who) for number, action in enumerate(CHANGES)}
     stalls = [folio.fault(call, "stall", effect=True) for call in CHANGES.values()]
-    (worker,) = folio.start(FOLIO_TIMEOUT_MS=4000, **NAMED)
+    (worker,) = folio.start(FOLIO_TIMEOUT_MS=3000, **NAMED)
     wait_for(lambda: sum(len(folio.done(who)) for _, who in want.values()) == 4, lambda: f"{folio.states()}" + folio.tails())
     with folio.db.locked("requests", "SHARE"):
         for stalled in stalls:
@@ -556,7 +542,7 @@ def test_an_outage_loses_nothing(folio):
     folio.start(TRIES_MAX=1)
     actions = list(CODES) * 2
     want = {folio.one(action, who, n + 1): (action, who) for n, (action, who) in enumerate(zip(actions, people))}
-    keeps_true(lambda: set(folio.states()) <= {"accepted", "waiting"}, lambda: folio.states(), 3)
+    keeps_true(lambda: set(folio.states()) <= {"accepted", "waiting"}, lambda: folio.states(), 2)
     folio.sandbox.vendor("folio", down=False)
     wait_for(lambda: sum(len(folio.done(who)) for who in people) >= 2, lambda: f"{folio.states()}" + folio.tails())
     folio.sandbox.vendor("folio", down=True)
@@ -607,7 +593,7 @@ def test_a_token_that_is_revoked_in_mid_work_is_asked_for_again(folio):
 
 def test_a_token_is_not_used_to_its_end(world):
     """A new one is asked for in time, by logging in: a refresh token is never used."""
-    folio = Folio(world, token_seconds=6)
+    folio = Folio(world, token_seconds=4)
     folio.start()
     who = folio.someone()
     for n in range(20):

@@ -76,6 +76,14 @@ static struct answer login_answer(const struct http_response *res, char *ret_tok
     return answer_make(DONE, CAUSE_WORK, "logged_in", "%s", "");
 }
 
+/* There are two forms, and the server says that the first is not for it. */
+static struct answer login_answer_of_two(const struct http_response *res, char *ret_token, size_t size)
+{
+    struct answer a = login_answer(res, ret_token, size);
+
+    return a.verdict == DONE && server.logins == 1 ? answer_make(AGAIN, CAUSE_WORK, "other_form", "%s", "") : a;
+}
+
 static double per_second;
 static int64_t left_min = 100, left;
 
@@ -98,6 +106,8 @@ static const char *key_of(int account)
 static const struct vendor plain = {.name = "plain", .root = root};
 static const struct vendor with_login = {.name = "gate", .root = root, .login_request = login_request,
                                          .login_answer = login_answer};
+static const struct vendor with_two_forms = {.name = "two", .root = root, .login_request = login_request,
+                                             .login_answer = login_answer_of_two};
 static int64_t lasts_s;
 
 static int64_t token_lasts_s(void)
@@ -251,6 +261,26 @@ static void test_login_fails(void **state)
         assert_int_equal(access_limit(&a), MOST);
         access_close(&a);
     }
+}
+
+/* The other form is tried at once: it is no failure. */
+static void test_login_in_another_form(void **state)
+{
+    (void)state;
+    begin(&with_two_forms, false);
+    loop_turn(loop, 0);
+    int64_t since = loop_now(loop);
+    access_serve(&a);
+    while (a.logging_in && loop_now(loop) - since < 10 * SECOND) {
+        assert_int_equal(access_limit(&a), 0);
+        loop_turn(loop, 100);
+    }
+    assert_int_equal(server.logins, 2);
+    assert_string_equal(a.token, "token-1");
+    assert_int_equal(a.token_serial, 1);
+    assert_int_equal(a.login_pause_us, 0);
+    assert_string_equal(a.login_trouble, "");
+    assert_int_equal(access_limit(&a), MOST);
 }
 
 /* It comes by itself when the pause is over, though nothing else happens on the loop. */
@@ -769,6 +799,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_login),
         TEST(test_login_fails),
+        TEST(test_login_in_another_form),
         TEST(test_login_again_by_itself),
         TEST(test_token_runs_out),
         TEST(test_token_ends),

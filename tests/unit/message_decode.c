@@ -1,10 +1,11 @@
 /*
- * message_decode - a topic's decoder's verdict on values given line by line: "ok", or what is wrong. request: as callers send it;
- * request.wise, request.oneclick: what is asked of them, an action and its members.
+ * message_decode - a topic's decoder's verdict on values given line by line: "ok", or what is wrong. Besides topics: request, as
+ * callers send it; request.folio, request.wise, request.oneclick, what is asked of them, an action and its members.
  * Usage: message_decode TOPIC < values
  */
 #include "common/booking.h"
 #include "common/catalog.h"
+#include "common/folio_request.h"
 #include "common/json.h"
 #include "common/oneclick_request.h"
 #include "common/wise_request.h"
@@ -58,6 +59,18 @@ static struct fault read_asked(const char *value, size_t len, const char *patron
     text_copy(ret->patron, sizeof ret->patron, patron);
     TRY(json_read(value, len, &ret->asked));
     return json_text_opt(ret->asked, "action", ret->action, sizeof ret->action);
+}
+
+static struct fault of_folio_asked(const char *value, size_t len)
+{
+    struct request request;
+    struct folio_asked asked;
+    struct fault f = read_asked(value, len, "1ec54964-70f0-44cc-bd19-2a892ea0d336", &request);
+
+    if (!f.kind)
+        f = folio_asked_read(&request, false, &asked);
+    request_release(&request);
+    return f;
 }
 
 static struct fault of_wise_asked(const char *value, size_t len)
@@ -115,6 +128,7 @@ static const struct {
     {"wise.holds.prepare", of_wise},
     {"wise.holds.place", of_wise},
     {"oneclick.requests", of_oneclick},
+    {"request.folio", of_folio_asked},
     {"request.wise", of_wise_asked},
     {"request.oneclick", of_oneclick_asked},
 };
