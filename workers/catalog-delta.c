@@ -126,6 +126,10 @@ static struct answer interpret(void *of, const struct http_response *res)
 #define FACTS "media_type, title, sort_title, series_name, series_position, series_total, authors, narrators, genres, primary_genres," \
     " audience, language, publisher, publication_date, description, digital_rights, images, title_id"
 
+/*
+ * Rows that are there are changed by INSERT … ON CONFLICT too, for it knows but one plan. An UPDATE that joins hundreds of rows
+ * may be planned, while the table is empty, as a scan of any index whatever and each row of it compared with all of the batch.
+ */
 static const char record_sql[] =
     "WITH said AS MATERIALIZED (SELECT s.* FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::bool[], $5::timestamptz[], $6::text[],"
     " $7::text[], $8::text[], $9::text[], $10::text[], $11::int[], $12::int[], $13::text[], $14::text[], $15::text[], $16::text[],"
@@ -159,12 +163,15 @@ static const char record_sql[] =
     " missed_at = coalesce(excluded.missed_at, t.missed_at),"
     " changed_at = CASE WHEN t.owned THEN clock_timestamp() ELSE t.changed_at END"
     " WHERE excluded.owned_as_of >= t.owned_as_of),"
-    "kept AS (UPDATE titles t SET owned_as_of = s.as_of FROM said s WHERE t.isbn = s.isbn AND t.isbn = ANY ($1)"
-    " AND s.outcome = 'kept' AND s.as_of > t.owned_as_of),"
-    "lent AS (UPDATE titles t SET available = s.available, available_as_of = s.available_as_of,"
-    " changed_at = CASE WHEN t.available IS DISTINCT FROM s.available THEN clock_timestamp() ELSE t.changed_at END"
-    " FROM said s WHERE t.isbn = s.isbn AND t.isbn = ANY ($1) AND s.outcome = 'lent' AND t.owned"
-    " AND s.available_as_of >= coalesce(t.available_as_of, '-infinity')),"
+    "kept AS (INSERT INTO titles AS t (isbn, owned, owned_as_of) SELECT isbn, false, as_of FROM said"
+    " WHERE outcome = 'kept' AND (SELECT true FROM titles k WHERE k.isbn = said.isbn) ORDER BY isbn"
+    " ON CONFLICT (isbn) DO UPDATE SET owned_as_of = excluded.owned_as_of WHERE excluded.owned_as_of > t.owned_as_of),"
+    "lent AS (INSERT INTO titles AS t (isbn, owned, owned_as_of, available, available_as_of)"
+    " SELECT isbn, true, as_of, available, available_as_of FROM said"
+    " WHERE outcome = 'lent' AND (SELECT k.owned FROM titles k WHERE k.isbn = said.isbn) ORDER BY isbn"
+    " ON CONFLICT (isbn) DO UPDATE SET available = excluded.available, available_as_of = excluded.available_as_of,"
+    " changed_at = CASE WHEN t.available IS DISTINCT FROM excluded.available THEN clock_timestamp() ELSE t.changed_at END"
+    " WHERE t.owned AND excluded.available_as_of >= coalesce(t.available_as_of, '-infinity')),"
     "mended AS (UPDATE desk d SET closed_at = clock_timestamp(), closed_by = 'shelfwire' FROM said s"
     " WHERE d.kind = 'set_aside' AND d.subject = s.isbn AND d.subject = ANY ($1) AND d.closed_at IS NULL AND s.outcome IN ('title', 'gone', 'missed'))"
     "SELECT count(desk_say('set_aside', isbn, reason, NULL)) FROM said WHERE outcome = 'set_aside'";

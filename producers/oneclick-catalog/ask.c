@@ -10,6 +10,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -19,6 +20,8 @@ enum {
     PAUSE_MAX_MS = 3600000,
     PROGRESS_US = 200000,
     BAD_KEPT = 100,
+    ROWS = 10000, /* of each_row, in memory */
+    QUERY_MAX = 600,
 };
 
 static int64_t list_seconds, paused_until_us;
@@ -186,6 +189,36 @@ struct fault ask_now(struct producer *p, char ret[ASK_NOW_SIZE])
     TRY(producer_run(p, &res, "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')", 0, NULL));
     text_copy(ret, ASK_NOW_SIZE, PQgetvalue(res, 0, 0));
     return FAULT_OK;
+}
+
+static struct fault use_rows(struct producer *p, row_use *use, void *of)
+{
+    char fetch[40];
+
+    snprintf(fetch, sizeof fetch, "FETCH %d FROM each_row", ROWS);
+    for (bool more = true; more;) {
+        SCOPED(PQclear) PGresult *res = NULL;
+        TRY(producer_run(p, &res, fetch, 0, NULL));
+        for (int row = 0; row < PQntuples(res); row++)
+            TRY(use(of, res, row));
+        more = PQntuples(res) == ROWS;
+    }
+    return FAULT_OK;
+}
+
+struct fault each_row(struct producer *p, const char *query, const char *const *values, int count, row_use *use, void *of)
+{
+    char declare[QUERY_MAX + 50];
+
+    if (strlen(query) >= QUERY_MAX)
+        abort(); /* a mistake in the code */
+    snprintf(declare, sizeof declare, "DECLARE each_row NO SCROLL CURSOR FOR %s", query);
+    TRY(producer_do_(p, "BEGIN", NULL, 0));
+    struct fault f = producer_do_(p, declare, values, (size_t)count);
+    if (!f.kind)
+        f = use_rows(p, use, of);
+    struct fault ended = producer_do_(p, f.kind ? "ROLLBACK" : "COMMIT", NULL, 0);
+    return f.kind ? f : ended;
 }
 
 /* ---- messages ---- */

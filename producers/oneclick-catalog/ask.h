@@ -46,6 +46,13 @@ struct fault ask_dates(struct producer *p, struct oneclick_dates *ret, const cha
 /* This moment by PostgreSQL's clock, which is the one that facts are ordered by. */
 struct fault ask_now(struct producer *p, char ret[ASK_NOW_SIZE]);
 
+/*
+ * Calls `use` for each row of a query, as they come: only some are in memory at a time, and the table is read once. `use` must
+ * not ask PostgreSQL, nor wait.
+ */
+typedef struct fault row_use(void *of, const PGresult *res, int row);
+struct fault each_row(struct producer *p, const char *query, const char *const *values, int count, row_use *use, void *of);
+
 /* Sends one change. A record that is too long for a message becomes a question: the worker asks for the title. */
 struct fault send_change(struct producer *p, const struct catalog_change *change, const char *record, size_t len);
 

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ROWS = 20000, SENT_MAX = 1000 };
+enum { SENT_MAX = 1000 };
 
 struct reading {
     struct producer *p;
@@ -27,28 +27,24 @@ struct reading {
 /* What was sent and is not read yet counts like what is in the row. */
 static const char known_sql[] =
     "SELECT isbn, CASE WHEN sent_available_as_of > available_as_of THEN sent_available ELSE available END, owned FROM titles"
-    " WHERE isbn > $1 AND (owned AND available IS NOT NULL OR NOT owned AND missed_at > clock_timestamp() - interval '1 day')"
-    " ORDER BY isbn LIMIT $2::int";
+    " WHERE owned AND available IS NOT NULL OR NOT owned AND missed_at > clock_timestamp() - interval '1 day'";
+
+static struct fault use_known(void *of, const PGresult *res, int row)
+{
+    struct reading *r = of;
+    bool owned = PQgetvalue(res, row, 2)[0] == 't';
+
+    if (!isbn_set_add(owned ? &r->known : &r->quiet, PQgetvalue(res, row, 0), PQgetvalue(res, row, 1)[0] == 't'))
+        return FAULT(FATAL, "out of memory");
+    return FAULT_OK;
+}
 
 static struct fault read_known(struct reading *r)
 {
-    char last[VALUES_ISBN_SIZE] = "", limit[12];
-
-    snprintf(limit, sizeof limit, "%d", ROWS);
-    for (bool more = true; more;) {
-        SCOPED(PQclear) PGresult *res = NULL;
-        TRY(producer_run(r->p, &res, known_sql, 2, (const char *const[]){last, limit}));
-        for (int row = 0; row < PQntuples(res); row++) {
-            const char *isbn = PQgetvalue(res, row, 0);
-            bool owned = PQgetvalue(res, row, 2)[0] == 't';
-            if (!isbn_set_add(owned ? &r->known : &r->quiet, isbn, PQgetvalue(res, row, 1)[0] == 't'))
-                return FAULT(FATAL, "out of memory");
-        }
-        more = PQntuples(res) == ROWS;
-        if (more)
-            text_copy(last, sizeof last, PQgetvalue(res, ROWS - 1, 0));
-    }
-    return FAULT_OK; /* in the order of the ISBNs, which is the sets' */
+    TRY(each_row(r->p, known_sql, NULL, 0, use_known, r));
+    isbn_set_sort(&r->known);
+    isbn_set_sort(&r->quiet);
+    return FAULT_OK;
 }
 
 /* ---- what OneClick says ---- */

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LOG_EVERY_US = 10000000, GONE_ALWAYS = 100, ROWS = 10000 };
+enum { LOG_EVERY_US = 10000000, GONE_ALWAYS = 100 };
 
 bool import_again, import_shrunk;
 
@@ -80,7 +80,7 @@ static void progress_end(void)
 struct importing {
     struct producer *p;
     struct catalog_change change;
-    struct isbn_set seen;
+    struct isbn_set seen, gone; /* gone: ours, and not in the list */
     int64_t owned_before;
 };
 
@@ -124,46 +124,37 @@ bool import_believes(int64_t owned, int64_t gone)
     return gone <= GONE_ALWAYS || gone <= owned / 10;
 }
 
-/* Calls `use` for each title of ours that the catalog did not list. */
-static struct fault each_gone(struct importing *i, struct fault (*use)(struct importing *i), int64_t *ret_gone)
+static struct fault use_ours(void *of, const PGresult *res, int row)
 {
-    char last[VALUES_ISBN_SIZE] = "", limit[12];
+    struct importing *i = of;
+    const char *isbn = PQgetvalue(res, row, 0);
 
-    *ret_gone = 0;
-    snprintf(limit, sizeof limit, "%d", ROWS);
-    for (bool more = true; more;) {
-        SCOPED(PQclear) PGresult *res = NULL;
-        TRY(producer_run(i->p, &res, "SELECT isbn FROM titles WHERE isbn > $1 AND owned AND owned_as_of < $2::timestamptz ORDER BY isbn LIMIT $3::int",
-                         3, (const char *const[]){last, i->change.as_of, limit}));
-        for (int row = 0; row < PQntuples(res); row++) {
-            text_copy(last, sizeof last, PQgetvalue(res, row, 0));
-            if (isbn_set_find(&i->seen, last) >= 0)
-                continue;
-            ++*ret_gone;
-            text_copy(i->change.isbn, sizeof i->change.isbn, last);
-            if (use)
-                TRY(use(i));
-        }
-        more = PQntuples(res) == ROWS;
-    }
+    if (isbn_set_find(&i->seen, isbn) < 0 && !isbn_set_add(&i->gone, isbn, false))
+        return FAULT(FATAL, "out of memory");
     return FAULT_OK;
 }
 
 static struct fault send_gone(struct importing *i)
 {
-    if (producer_full(i->p))
-        TRY(producer_settle(i->p));
-    return send_change(i->p, &i->change, NULL, 0);
+    i->change.kind = CATALOG_REMOVED;
+    for (size_t at = 0; at < i->gone.count; at++) {
+        isbn_set_at(&i->gone, at, i->change.isbn);
+        if (producer_full(i->p))
+            TRY(producer_settle(i->p));
+        TRY(send_change(i->p, &i->change, NULL, 0));
+    }
+    log_info("%zu titles are no longer in OneClick's catalog", i->gone.count);
+    return producer_settle(i->p);
 }
 
 /* A vendor that answers half a catalog must not empty ours. */
 static struct fault remove_gone(struct importing *i)
 {
     char count[24];
-    int64_t gone;
 
-    i->change.kind = CATALOG_REMOVED;
-    TRY(each_gone(i, NULL, &gone));
+    TRY(each_row(i->p, "SELECT isbn FROM titles WHERE owned AND owned_as_of < $1::timestamptz", (const char *const[]){i->change.as_of}, 1,
+                 use_ours, i));
+    int64_t gone = (int64_t)i->gone.count;
     if (!import_believes(i->owned_before, gone) && !import_shrunk) {
         log_warn("%" PRId64 " of %" PRId64 " titles are missing in OneClick's catalog: not believed, they stay as they are; if it is so, "
                  "run oneclick-catalog --import --again --shrunk", gone, i->owned_before);
@@ -172,11 +163,7 @@ static struct fault remove_gone(struct importing *i)
                                  " as they are: if it is so, run oneclick-catalog --import --again --shrunk', NULL)", count);
     }
     TRY(producer_do_(i->p, "SELECT desk_clear('catalog_shrunk', 'oneclick')", NULL, 0));
-    if (!gone)
-        return FAULT_OK;
-    TRY(each_gone(i, send_gone, &gone));
-    log_info("%" PRId64 " titles are no longer in OneClick's catalog", gone);
-    return producer_settle(i->p);
+    return gone ? send_gone(i) : FAULT_OK;
 }
 
 /* ---- how far it came ---- */
@@ -247,6 +234,7 @@ struct fault import_read(struct producer *p)
     struct fault f = import_all(&i);
 
     isbn_set_free(&i.seen);
+    isbn_set_free(&i.gone);
     return f;
 }
 
