@@ -298,7 +298,8 @@ struct fault survey_adopt(struct survey *s)
     if (!f.kind)
         f = sheet_make(&all, list.count + s->answer.count);
     for (size_t l = 0, a = 0; !f.kind && (l < list.count || a < s->answer.count);) {
-        bool listed = a == s->answer.count || (l < list.count && strcmp(list.slots[l].book_id, s->answer.slots[a].book_id) <= 0);
+        bool listed = a == s->answer.count ||
+                      (l < list.count && strcmp(list.slots[l].book_id, s->answer.slots[a].book_id) <= 0);
         const struct sheet *of = listed ? &list : &s->answer;
         size_t at = listed ? l++ : a++;
         if (!listed && sheet_find(&list, of->slots[at].book_id, &from))

@@ -137,9 +137,10 @@ static struct fault write_drops(struct producer *p, const struct survey *s)
 static struct fault write_wanted(struct producer *p, const char *place_id, const struct survey *s)
 {
     char before[16], after[16], trace[33];
-    struct batch b = {.p = p, .column_count = 11, .constant_count = 4, .constants = {source.name, place_id, before, after}, .sql =
-        "INSERT INTO appts (source, location_id, before_s, after_s, booking_id, asked_id, destination, starts_at, ends_at, offset_s,"
-        " email, trace_id, answer, reason, prereg_id, sent_at, answered_at)"
+    struct batch b = {
+        .p = p, .column_count = 11, .constant_count = 4, .constants = {source.name, place_id, before, after}, .sql =
+        "INSERT INTO appts (source, location_id, before_s, after_s, booking_id, asked_id, destination, starts_at, ends_at,"
+        " offset_s, email, trace_id, answer, reason, prereg_id, sent_at, answered_at)"
         " SELECT $1, $2, $3::int, $4::int, b, p, d, to_timestamp(s), to_timestamp(e), o, m, t, a, r, i,"
         " CASE WHEN a IS NOT NULL THEN now() END, CASE WHEN a IS NOT NULL THEN now() END"
         " FROM unnest($5::text[], $6::text[], $7::text[], $8::bigint[], $9::bigint[], $10::int[], $11::text[], $12::text[],"
@@ -215,7 +216,8 @@ static struct fault write_bookings(struct producer *p, const char *place_id, con
     struct batch b = {.p = p, .column_count = 7, .constant_count = 2, .constants = {source.name, place_id}, .sql =
         "INSERT INTO bookings AS k (source, location_id, booking_id, said, starts_at, ends_at, first_name, last_name, email)"
         " SELECT $1, $2, b, s::jsonb, to_timestamp(f), to_timestamp(t), n, l, e"
-        " FROM unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::text[]) AS r(b, s, f, t, n, l, e)"
+        " FROM unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::text[])"
+        " AS r(b, s, f, t, n, l, e)"
         " ON CONFLICT (source, location_id, booking_id) DO UPDATE SET said = excluded.said, starts_at = excluded.starts_at,"
         " ends_at = excluded.ends_at, first_name = excluded.first_name, last_name = excluded.last_name, email = excluded.email,"
         " last_seen = clock_timestamp(), gone_at = NULL"};
@@ -257,7 +259,7 @@ static struct fault write_desk(struct producer *p, const char *place_id, const s
         " mended AS (SELECT d.kind, d.subject FROM desk d JOIN bookings b ON b.booking_id = d.subject AND b.source = $1"
         " AND b.location_id = $2"
         " WHERE d.closed_at IS NULL AND d.kind IN ('unknown_status', 'blank_id', 'bad_id')"
-        " AND NOT EXISTS (SELECT FROM now_so n WHERE n.is_so AND n.kind = d.kind AND n.subject = d.subject))"
+        " AND NOT EXISTS (SELECT FROM now_so n WHERE n.subject = d.subject AND (NOT n.is_so OR n.kind = d.kind)))"
         " SELECT desk_say(kind, subject, reason, to_timestamp(at)) FROM now_so n WHERE is_so AND NOT EXISTS ("
         "SELECT FROM desk d WHERE d.closed_at IS NULL AND d.kind = n.kind AND d.subject = n.subject AND d.reason = n.reason"
         " AND d.visit_at = to_timestamp(n.at))"
@@ -282,6 +284,14 @@ static struct fault write_desk(struct producer *p, const char *place_id, const s
             last = slot->book_id;
             kind = (int)slot->problem;
         }
+    }
+    for (const struct seen_bad *bad = s->by_id.bad; bad; bad = bad->hh.next) { /* nobody knows whether it is mended */
+        db_put(&b.columns, "");
+        db_put(&b.columns, bad->book_id);
+        db_put(&b.columns, "");
+        db_put_int(&b.columns, 0);
+        db_put_bool(&b.columns, false);
+        db_row_end(&b.columns);
     }
     return batch_end(&b, FAULT_OK);
 }
