@@ -226,6 +226,15 @@ static struct fault take_answer(struct producer *p, const struct place *place, c
     return pass_take(ret, &rows, place->number, BY_OID, now);
 }
 
+/* One that WebCheckout fails at must not keep the others from being asked about. */
+static bool fails_at_this_one(const struct question *q)
+{
+    static int in_a_row;
+
+    in_a_row = q->answer.verdict != DONE && q->answer.cause == CAUSE_VENDOR && !q->unanswered ? in_a_row + 1 : 0;
+    return in_a_row > 0 && in_a_row < SICK_MAX;
+}
+
 static struct fault ask_by_unique_id(struct producer *p, const struct place *place, const char *book_id, struct pass *ret)
 {
     char unique_id[WEBCHECKOUT_ID_SIZE];
@@ -235,19 +244,13 @@ static struct fault ask_by_unique_id(struct producer *p, const struct place *pla
     TRY(unique_id_of(p, place, book_id, unique_id, sizeof unique_id));
     if (!unique_id[0])
         return undecided(ret, book_id, "WebCheckout will not show it, and it has no uniqueId to look for it by");
-    TRY(ask(p, &q));
+    struct fault f = ask(p, &q);
+    if (fails_at_this_one(&q))
+        return undecided(ret, book_id, q.answer.reason);
+    TRY(f);
     if (rows.more)
         return undecided(ret, book_id, "WebCheckout counts more with its uniqueId than it shows");
     return take_answer(p, place, book_id, ret);
-}
-
-/* One that WebCheckout fails at must not keep the others from being asked about. */
-static bool fails_at_this_one(const struct question *q)
-{
-    static int in_a_row;
-
-    in_a_row = q->answer.verdict != DONE && q->answer.cause == CAUSE_VENDOR && !q->unanswered ? in_a_row + 1 : 0;
-    return in_a_row > 0 && in_a_row < SICK_MAX;
 }
 
 static struct fault ask_by_oid(struct producer *p, const struct place *place, const char *const *ids, size_t count,

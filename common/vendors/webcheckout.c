@@ -157,9 +157,11 @@ static struct answer garbled(const char *what)
 
 /* ---- entities ---- */
 
+/* Lisp has one nil: null, false and the empty list may be confused (WebCheckout facts, 4.2). */
 static bool is_nil(json_object *value)
 {
-    return !value || (json_object_is_type(value, json_type_boolean) && !json_object_get_boolean(value));
+    return !value || (json_object_is_type(value, json_type_boolean) && !json_object_get_boolean(value)) ||
+           (json_object_is_type(value, json_type_array) && !json_object_array_length(value));
 }
 
 static bool read_entity(json_object *from, struct webcheckout_entity *ret)
