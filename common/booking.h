@@ -15,10 +15,10 @@
 #include <stdint.h>
 
 struct booking {
-    char source[16];       /* "libcal": which service it was booked in */
-    char booking_id[65];   /* LibCal's bookId */
+    char source[16];       /* "libcal", "webcheckout": which service it was booked in */
+    char booking_id[65];   /* LibCal's bookId, the oid of WebCheckout's allocation */
     char appt_id[37];      /* our own id of the window (UUID, lower case), key of `appts` */
-    char asked_id[65];     /* who booked, as written on the form, normalised */
+    char asked_id[65];     /* who booked, as written there, normalised */
     char primary_id[65];   /* Alma's id of that person; "" in bookings.new, required after it */
     int64_t start, end;    /* instants, start < end; written as RFC 3339 in UTC */
     char destination[129]; /* the gate's name of the place */

@@ -546,7 +546,7 @@ static struct fault take_over(PGconn *conn, const struct order *order)
     struct taken users, appts;
 
     TRY(open_old(&old, order->take_over));
-    TRY(pg_run(conn, &res, "SELECT EXISTS (SELECT FROM bookings)", 0, NULL));
+    TRY(pg_run(conn, &res, "SELECT EXISTS (SELECT FROM bookings WHERE source = 'libcal')", 0, NULL));
     if (PQgetvalue(res, 0, 0)[0] == 't' && !order->even_so)
         return FAULT(MISUSE, "libcal-bookings has read bookings already, and taking over does not touch those already sent:"
                              " if that is meant, say --even-so");

@@ -31,7 +31,7 @@ static const struct setting settings[] = {
     {"PASSAGEPOINT_PREREG_TIMEOUT_MS", SET_WHOLE, "60000", .least = 100, .most = 600000, .to = &timeout_ms,
      .help = "how long createPreReg may take, milliseconds; each that takes longer is one for a person, so not below 60000 in earnest"},
     {"PASSAGEPOINT_DESTINATIONS", SET_JSON, NULL, .to = &destinations,
-     .help = "JSON object: LibCal location to the gate's destination; here only --check reads it, and asks whether the gate has them"},
+     .help = "JSON object: LibCal location or WebCheckout centre to the gate's destination; here only --check reads it, and asks for them"},
     {0}};
 
 enum step { CREATE, CHECK_VISITOR };

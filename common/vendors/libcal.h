@@ -124,12 +124,7 @@ enum libcal_status libcal_status_of(const char *status, const char *const *live,
 
 /* ---- the id on the form ---- */
 
-/*
- * The answer as an id to ask Alma for: trimmed, in upper case (ASCII). REJECT, never quoting it: empty, with a blank, a
- * control character or anything beyond ASCII inside, without a letter or digit, too long for `size`, or not wholly
- * matching the pattern.
- * pattern: POSIX extended, compiled with REG_ICASE and without REG_NOSUB; NULL takes any.
- */
+/* The answer as an id to ask Alma for, by LIBCAL_ID_PATTERN; see reading_asked_id. */
 struct fault libcal_asked_id(const char *answer, const regex_t *pattern, char *ret, size_t size);
 
 /* ---- what is configured there (for --check) ---- */

@@ -327,3 +327,39 @@ struct answer reading_unanswered(const struct http_response *res)
         a.verdict = LATER;
     return a;
 }
+
+struct fault reading_asked_id(const char *written, const regex_t *pattern, const char *setting, char *ret, size_t size)
+{
+    size_t len = strlen(written);
+    bool tells = false;
+
+    ret[0] = '\0';
+    reading_trim(&written, &len);
+    if (!len)
+        return FAULT(REJECT, "no id was given");
+    if (len >= size)
+        return FAULT(REJECT, "the id has %zu bytes, at most %zu fit", len, size - 1);
+    for (size_t i = 0; i < len; i++) {
+        const char *rest = written + i;
+        size_t rest_len = len - i;
+        unsigned char c = (unsigned char)*rest;
+        reading_trim(&rest, &rest_len); /* moves only where a blank begins */
+        if (rest != written + i)
+            return c < ' ' || c == 0x7F ? FAULT(REJECT, "the id has a control character inside")
+                                        : FAULT(REJECT, "the id has a blank inside");
+        if (c > '~')
+            return FAULT(REJECT, "the id has a character beyond ASCII");
+        tells = tells || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+    }
+    if (!tells)
+        return FAULT(REJECT, "the id has neither a letter nor a digit");
+    for (size_t i = 0; i < len; i++)
+        ret[i] = written[i] >= 'a' && written[i] <= 'z' ? (char)(written[i] - 'a' + 'A') : written[i];
+    ret[len] = '\0';
+    regmatch_t match = {.rm_so = -1, .rm_eo = -1};
+    if (pattern && (regexec(pattern, ret, 1, &match, 0) || match.rm_so != 0 || match.rm_eo != (regoff_t)len)) {
+        ret[0] = '\0';
+        return FAULT(REJECT, "the id does not look like one (%s)", setting);
+    }
+    return FAULT_OK;
+}

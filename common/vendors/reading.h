@@ -12,6 +12,7 @@
 #include "common/answer.h"
 #include "common/json.h"
 
+#include <regex.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -64,6 +65,14 @@ void reading_lower(char *text); /* ASCII only */
 
 /* A string that can be sent back in a header: printable ASCII without blanks, not empty, within the buffer. */
 bool reading_token(json_object *in, const char *key, char *ret, size_t size);
+
+/*
+ * An id as somebody wrote it, as one to ask Alma for: trimmed, in upper case (ASCII). REJECT, never quoting it: empty, with a
+ * blank, a control character or anything beyond ASCII inside, without a letter or digit, too long for `size`, or not wholly
+ * matching the pattern of that setting.
+ * pattern: POSIX extended, compiled with REG_ICASE and without REG_NOSUB; NULL takes any.
+ */
+struct fault reading_asked_id(const char *written, const regex_t *pattern, const char *setting, char *ret, size_t size);
 
 /* The same answer with the wait the vendor asked for (Retry-After), or `else_ms` when it did not say. */
 struct answer reading_wait(struct answer a, const struct http_response *res, int64_t else_ms);

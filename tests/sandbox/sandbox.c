@@ -10,9 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-extern const struct vendor libcal, alma, passagepoint, oneclick, folio, wise;
+extern const struct vendor libcal, alma, passagepoint, oneclick, folio, wise, webcheckout;
 
-const struct vendor *const vendors[] = { &libcal, &alma, &passagepoint, &oneclick, &folio, &wise, NULL };
+const struct vendor *const vendors[] = { &libcal, &alma, &passagepoint, &oneclick, &folio, &wise, &webcheckout, NULL };
 
 static const char usage[] =
     "usage: sandbox [--port N] [--port-file FILE] [--bind ADDRESS]\n"

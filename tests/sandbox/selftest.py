@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """selftest.py SANDBOX - start that sandbox and check every behaviour and every kind of fault its manual page names."""
 
+import base64
 import datetime
 import hashlib
 import hmac
@@ -223,6 +224,44 @@ def said(a):
         return a.status, of["errors"][0]["message"] if "errors" in of else of["errorMessage"]
     except ValueError:
         return a.status, a.body.decode()
+
+
+class Centers:
+    def __init__(self, s, api="2.0"):
+        self.s, self.api, self.token = s, api, ""
+        s.set(webcheckout={"api": api})
+
+    def post(self, command, body=None, token=None, prefix="/rest", **more):
+        token = self.token if token is None else token
+        body, head = dict(body or {}), {}
+        if self.api != "2.0":
+            body["sessionid"] = token
+        elif token:
+            head["Authorization"] = "Bearer " + token
+        return self.s.post(prefix + "/" + command, body, head, **more)
+
+    def log_in(self, userid="sandbox", password="sandbox-wco-password"):
+        a = self.post("session/start", {"userid": userid, "password": password}, "Requested" if self.api == "2.0" else "")
+        self.token = a.json().get("sessionToken" if self.api == "2.0" else "sessionid", "")
+        return a
+
+    def search(self, query, properties=(), **more):
+        return self.post("allocation/search", dict(more, query=query, properties=list(properties))).json()
+
+    def found(self, query, **more):
+        return [r["oid"] for r in self.search(query, **more)["payload"]["result"] or []]
+
+
+def allocation(oid, patron=55, **change):
+    of = {"_class": "allocation", "oid": oid, "name": "CK-%d" % oid, "uniqueId": "CK-%d" % oid, "state": "CHECKOUT",
+          "patron": {"_class": "person", "oid": patron, "name": "Ada Reader", "userid": "areader", "barcode": "22"},
+          "checkoutCenter": {"_class": "checkoutCenter", "oid": 53207831, "name": "College Library", "code": "C"},
+          "pickupTime": "2026-10-12T10:00:00.000000-04:00", "returnTime": "2026-10-12T11:00:00.910231-04:00",
+          "realEndTime": None, "staff": [],
+          "allocationItems": [{"quantity": 1, "state": "OUT", "resource": {"_class": "resource", "oid": 7, "name": "Room 7",
+                                                                           "barcode": "R7"}}]}
+    of.update(change)
+    return of
 
 
 def row(book_id, start, **change):
@@ -1529,6 +1568,165 @@ def test_reset(s):
     same(l.ids("lid=1234"), ["today"], "the clock's own day")
 
 
+def test_webcheckout_sessions(s):
+    for api in ("1.0", "1.1", "2.0"):
+        w = Centers(s, api)
+        a = w.post("session/info", token="")
+        same((a.status, a.json()["status"], a.json()["payload"]["webcoVersion"]), (200, "ok", "5.2.1"),
+             "information without a session")
+        check(len(a.json()["payload"]["serverTime"]) == 32, "six digits of a fraction", a.body)
+        a = w.log_in(password="wrong")
+        same((a.status, a.json()["status"]), (200, "unauthenticated"), "a wrong password, with 200")
+        same(w.search({"and": {}})["status"], "unauthenticated", "no session, with 200")
+        a = w.log_in().json()
+        p = a["payload"]
+        same((a["status"], a["apiVersion"]), ("ok", "2.0" if api == "2.0" else "1.0"), "a session of " + api)
+        same(("uri" in a, "alert" in a), (api != "1.0",) * 2, "the envelope of " + api)
+        same(isinstance(a["session"], dict), api == "2.0", "the session of " + api)
+        check(("patron" in p["roles"]) == (api == "1.0"), "roles of " + api, p)
+        same([(c["oid"], c["_class"]) for c in p["roles"]["operator"]], [(53207831, "checkoutCenter")], "centers of " + api)
+        if api == "2.0":
+            same(json.loads(base64.b64decode(w.token)), {"type": "session", "value": p["uuid"]}, "what a bearer token is")
+        else:
+            same(p["uuid"], w.token, "the uuid is the session id")
+        center = {"_class": "checkoutCenter", "oid": 53207831}
+        same(w.post("session/setSessionScope", {"checkoutCenter": center}).json()["status"], "ok", "a scope")
+        same(w.post("session/setSessionScope", {"checkoutCenter": 53207831}).json()["status"], "ok", "by a bare oid")
+        same(w.post("session/setSessionScope", {"checkoutCenter": 1}).json()["status"], "error", "nobody's scope")
+        same(w.post("allocation/search", {"query": {}}, prefix="/webcheckout/rest").json()["status"], "ok", "the older address")
+        same(w.search({"and": {}}, token="x")["status"], "ok", "members nobody knows")
+        same(w.post("session/logout").json()["status"], "ok", "the end of a session")
+        same(w.search({"and": {}})["status"], "unauthenticated", "which is over")
+        w.log_in()
+        s.admin("POST", "/vendor", {"vendor": "webcheckout", "revoke_tokens": True})
+        same(w.search({"and": {}})["status"], "unauthenticated", "a revoked session")
+        s.set(webcheckout={"session_seconds": 0.2})
+        w.log_in()
+        same(w.search({"and": {}})["status"], "ok", "a young session")
+        time.sleep(0.3)
+        same(w.search({"and": {}})["status"], "unauthenticated", "a stale session")
+        s.set(webcheckout={"session_seconds": 300})
+    w.log_in()
+    same(s.post("/rest/allocation/search", {"sessionid": w.token, "query": {}}).json()["status"], "unauthenticated",
+         "2.0 wants a bearer token")
+    same(s.post("/rest/session/start", {"userid": "sandbox", "password": "sandbox-wco-password"}).json()["status"], "error",
+         "and that it is requested")
+    same(w.post("session/dance").status, 404, "a command nobody knows")
+    s.set(webcheckout={"centers": [], "class": "hyphen", "nil": "null"})
+    same(w.log_in().json()["payload"]["roles"]["operator"], None, "nobody's operator")
+    s.set(webcheckout={"centers": [{"oid": 1, "name": "One"}]})
+    same(w.log_in().json()["payload"]["roles"]["operator"], [{"_class": "checkout-center", "oid": 1, "name": "One"}],
+         "another class")
+    check(s.counts("webcheckout")["logins"] >= 9, "log-ins are counted")
+
+
+def test_webcheckout_allocations(s):
+    w = Centers(s)
+    w.log_in()
+    same(w.search({"and": {}})["payload"], {"result": None, "count": 0}, "nothing is nil")
+    s.admin("PUT", "/webcheckout/allocations", [
+        allocation(1, 99), allocation(2, state="PENDING"), allocation(3, checkoutCenter={"oid": 7, "name": "Seven"}),
+        allocation(4, realEndTime="2026-10-12T14:30:00.5Z"), allocation(9007199254740993), {"_raw": 7}])
+    same(w.search({"uniqueId": "CK-2"})["payload"]["result"][1], 7, "what is no object is in every answer")
+    s.admin("PUT", "/webcheckout/allocations", s.admin("GET", "/webcheckout/allocations")[:5])
+    same((w.found({"uniqueId": "CK-2"}), w.found({"name": "CK-3"})), ([2], [3]), "by its id, by its name")
+    for query, want in [({"and": {}}, [1, 2, 3, 4, 9007199254740993]),
+                        ({"and": {"state": "CHECKOUT"}}, [1, 3, 4, 9007199254740993]),
+                        ({"and": {"state": "PENDING", "center": {"_class": "checkout-center", "oid": 53207831}}}, [2]),
+                        ({"and": {"center": {"oid": 7}}}, [3]), ({"and": {"center": 7}}, [3]),
+                        ({"and": {"latestScheduledEnd": "2026-10-12T15:00:00+00:00"}}, [1, 2, 3, 4, 9007199254740993]),
+                        ({"and": {"latestScheduledEnd": "2026-10-12T14:59:59.000000+00:00"}}, []),
+                        ({"and": {"earliestActualEnd": "2026-10-12T14:30:00Z"}}, [4]),
+                        ({"and": {"earliestActualEnd": "2026-10-12T14:30:01Z"}}, []),
+                        ({"and": {"latestActualEnd": "2026-10-12T14:30:00Z"}}, [4]), ({"uniqueId": "CK-9"}, [])]:
+        same(w.found(query), want, "allocations with %s" % query)
+    same(w.found({"and": {}}, orderBy="patronId"), [2, 3, 4, 9007199254740993, 1], "by patron")
+    for query, more in [({"and": {"color": "red"}}, {}), ({"and": {"latestActualEnd": "2026-10-12T14:30:00"}}, {}), (None, {}),
+                        ({"and": {}}, {"orderBy": "color"})]:
+        a = w.search(query, **more)
+        check(a["status"] == "error" and a["payload"]["message"], "refused: %s %s" % (query, more), a)
+    r = w.search({"uniqueId": "CK-1"}, ["state", "returnTime", "realEndTime", "unknown", "patron", "checkoutCenter", {
+        "property": "allocationItems", "subProperties": ["quantity", {"property": "resource", "subProperties": ["barcode"]}]}])
+    same(r["payload"]["result"][0], {
+        "_class": "allocation", "oid": 1, "name": "CK-1", "state": "CHECKOUT", "returnTime": "2026-10-12T11:00:00.910231-04:00",
+        "realEndTime": None, "unknown": None, "patron": {"_class": "person", "oid": 99, "name": "Ada Reader"},
+        "checkoutCenter": {"_class": "checkoutCenter", "oid": 53207831, "name": "College Library"},
+        "allocationItems": [{"quantity": 1, "resource": {"_class": "resource", "oid": 7, "name": "Room 7", "barcode": "R7"}}]},
+        "the properties asked for")
+    r = w.search({"uniqueId": "CK-1"}, [{"property": "patron", "subProperties": ["userid"]}])["payload"]["result"][0]
+    same(r["patron"], {"_class": "person", "oid": 99, "name": "Ada Reader", "userid": "areader"}, "and of the patron")
+    a = w.post("allocation/search", {"query": {"uniqueId": "CK-1"}}).json()["payload"]["result"][0]
+    same((a["staff"], a["patron"]), (None, {"_class": "person", "oid": 99, "name": "Ada Reader"}),
+         "without properties all, short")
+    several = [{"query": {"and": {"state": "PENDING"}}}, {"query": {"and": {}}, "limit": 2}]
+    a = w.post("allocation/search", {"multiQuery": several}).json()
+    same([(len(p["result"]), p["count"]) for p in a["payload"]], [(1, 1), (2, 5)], "several queries at once")
+    p = w.search({"and": {}}, limit=2)["payload"]
+    same((len(p["result"]), p["count"]), (2, 5), "a limit; count is of what was found")
+    s.set(webcheckout={"count": "sent", "row_cap": 3})
+    p = w.search({"and": {}}, limit=4)["payload"]
+    same((len(p["result"]), p["count"]), (3, 3), "a cap; count is of what is sent")
+    s.set(webcheckout={"row_cap": 0, "payload": "list", "nil": "list"})
+    same(w.search({"uniqueId": "CK-9"})["payload"], [{"result": [], "count": 0}], "a list of one result, and an empty list")
+    s.set(webcheckout={"payload": "object", "nil": "false"})
+    same(w.search({"uniqueId": "CK-9"})["payload"]["result"], False, "nil as false")
+    same(w.post("allocation/get", {"oid": 9007199254740993, "properties": ["state"]}).json()["payload"],
+         {"_class": "allocation", "oid": 9007199254740993, "name": "CK-9007199254740993", "state": "CHECKOUT"}, "one by oid")
+    same(w.post("allocation/get", {"oid": 8}).json()["status"], "error", "nobody's oid")
+    same(w.post("person/get", {"oid": 99, "properties": ["barcode"]}).json()["payload"],
+         {"_class": "person", "oid": 99, "name": "Ada Reader", "barcode": "22"}, "a person")
+    same(w.post("person/get", {"oid": 1}).json()["status"], "error", "nobody")
+    same(s.admin("PATCH", "/webcheckout/allocations/2", {"state": "GONE", "returnTime": None})["rows"], 1, "a change")
+    same(w.found({"and": {"state": "GONE"}}), [2], "is seen")
+    same(s.admin("DELETE", "/webcheckout/allocations/2")["rows"], 1, "one vanishes")
+    same(w.found({"uniqueId": "CK-2"}), [], "and is not found")
+    same(s.call("DELETE", "/admin/webcheckout/allocations/2").status, 404, "twice is once too often")
+    same(s.call("PATCH", "/admin/webcheckout/allocations/2", {}).status, 404, "nor can it be changed")
+    s.admin("POST", "/webcheckout/generate", {"count": 3000, "people": 1000, "center": 7, "slots": 2, "minutes": 30,
+                                              "start": "2026-11-01T08:00:00-05:00"})
+    query = {"and": {"center": {"oid": 7}, "state": "CHECKOUT"}}
+    r = w.search(query, ["pickupTime", "returnTime"], limit=3000)["payload"]["result"]
+    same((len(r), r[2]["oid"], r[2]["pickupTime"], r[2]["returnTime"]),
+         (3000, 1000002, "2026-11-01T08:30:00.000000-05:00", "2026-11-01T09:00:00.000000-05:00"), "generated")
+
+
+def test_webcheckout_faults(s):
+    w = Centers(s)
+    w.log_in()
+    s.admin("PUT", "/webcheckout/allocations", [allocation(1)])
+    s.fault(vendor="webcheckout", call="search", kind="status_error", value="busy", count=1)
+    same(w.search({"and": {}})["status"], "busy", "another status, with 200")
+    for kind, seen in [("no_status", lambda a: "status" not in a), ("no_count", lambda a: "count" not in a["payload"]),
+                       ("nil_result", lambda a: a["payload"] == {"result": None, "count": 0}),
+                       ("unauthorized", lambda a: a["status"] == "unauthenticated")]:
+        s.fault(vendor="webcheckout", call="search", kind=kind, count=1)
+        a = w.search({"and": {}})
+        check(seen(a), kind, a)
+    s.fault(vendor="webcheckout", call="start", kind="no_token", count=1)
+    a = w.log_in().json()
+    check(a["status"] == "ok" and "sessionToken" not in a and "uuid" not in a["payload"], "no token", a)
+    w.log_in()
+    for key in ("CHECKOUT", "53207831"):
+        s.fault(vendor="webcheckout", call="search", key=key, kind="status", status=500, count=1)
+        query = {"and": {"state": "CHECKOUT", "center": {"oid": 53207831}}}
+        same((w.post("allocation/search", {"query": {"and": {}}}).status, w.post("allocation/search", {"query": query}).status),
+             (200, 500), "a fault of one query: " + key)
+    s.fault(vendor="webcheckout", call="get", key="1", kind="rate_limited", retry_after=2, count=1)
+    a = w.post("allocation/get", {"oid": 1})
+    same((a.status, a.headers["Retry-After"], a.json()["status"]), (429, "2", "error"), "a fault of one oid")
+    for body in ("", "{", "[]", "3", "null", '{"query":3}', '{"query":{"and":3}}', '{"query":{"and":{"center":[]}}}',
+                 '{"multiQuery":[3]}', '{"oid":"x","properties":3}', '{"query":{},"properties":[3,{"property":1}]}'):
+        for command in ("allocation/search", "allocation/get", "person/get", "session/start", "session/setSessionScope"):
+            a = s.post("/rest/" + command, body, {"Authorization": "Bearer " + w.token})
+            check(a.status == 200 and a.json()["status"] in ("ok", "error", "unauthenticated"),
+                  "%s %s" % (command, body), a.body)
+    s.admin("POST", "/webcheckout/allocations", [None, 3, [], {"oid": None},
+                                                 {"patron": 3, "allocationItems": {}, "checkoutCenter": []}])
+    same(w.search({"and": {}}, [{"property": "patron", "subProperties": ["x"]}])["status"], "ok", "odd allocations")
+    for body in ("[]", "3", "null", "{", "{\"count\":null}"):
+        check(s.call("POST", "/admin/webcheckout/generate", body).status in (200, 400), "generate " + body)
+
+
 def test_odd_input(s):
     s.set(alma={"accept_all": True, "keys": None})
     same(alma_get(s, "G00000001").status, 400, "no keys at all")
@@ -2258,8 +2456,9 @@ def main():
                      test_pieces, test_oneclick_records, test_oneclick_titles, test_oneclick_availability, test_oneclick_deltas,
                      test_oneclick_errors, test_oneclick_faults, test_oneclick_patrons, test_oneclick_loans, test_oneclick_holds,
                      test_oneclick_rest, test_wise_keys, test_wise_midnights, test_wise_single,
-                     test_wise_several, test_wise_list, test_wise_spellings, test_wise_faults, test_reset, test_odd_input,
-                     test_manual):
+                     test_wise_several, test_wise_list, test_wise_spellings, test_wise_faults,
+                     test_webcheckout_sessions, test_webcheckout_allocations, test_webcheckout_faults, test_reset,
+                     test_odd_input, test_manual):
             s.reset()
             try:
                 test(s)

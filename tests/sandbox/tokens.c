@@ -38,6 +38,16 @@ bool tokens_valid(const struct tokens *t, struct slice token)
     return found && found->ends_ns > clock_ns();
 }
 
+void tokens_end(struct tokens *t, struct slice token)
+{
+    struct token *found;
+
+    HASH_FIND(hh, t->table, token.at, token.len, found);
+    if (found)
+        HASH_DEL(t->table, found);
+    free(found);
+}
+
 void tokens_revoke(struct tokens *t)
 {
     struct token *token, *next;

@@ -12,6 +12,7 @@ struct tokens { struct token *table; };
 
 void tokens_issue(struct tokens *t, double life_s, char ret_token[TOKEN_LEN + 1]);
 bool tokens_valid(const struct tokens *t, struct slice token);
+void tokens_end(struct tokens *t, struct slice token);    /* that one */
 void tokens_revoke(struct tokens *t);        /* all of them */
 
 #endif

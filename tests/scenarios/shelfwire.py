@@ -38,6 +38,7 @@ ALMA_KEY, GATE_PASSWORD = "sandbox-alma-key", "sandbox-pp-password"
 LIBCAL_SECRET = "sandbox-libcal-secret"
 ONECLICK_TOKEN = "sandbox-oneclick-token"
 FOLIO_PASSWORD, FOLIO_REASON = "sandbox-folio-password", "75187e8d-e25a-47a7-89ad-23ba612338de"
+WEBCHECKOUT_PASSWORD = "sandbox-wco-password"
 WISE_KEY, WISE_PASSWORD = "sandbox-wise-key", "sandbox-wise-password"
 DESTINATION = "LibCal Gelman"
 PARTITIONS = 4
@@ -447,6 +448,11 @@ class World:
                        LIBCAL_CLIENT_SECRET=LIBCAL_SECRET, LIBCAL_LOCATIONS="1234", LIBCAL_ID_QUESTION="q12505",
                        LIBCAL_POLL_SECONDS="1", RESEND_SECONDS="1",
                        PASSAGEPOINT_DESTINATIONS=json.dumps({"1234": DESTINATION}))
+        elif name == "webcheckout-allocations":
+            env.update(WEBCHECKOUT_URL=self.urls.get("webcheckout", self.sandbox.url), WEBCHECKOUT_USERNAME="sandbox",
+                       WEBCHECKOUT_PASSWORD=WEBCHECKOUT_PASSWORD, WEBCHECKOUT_CENTERS="53207831",
+                       WEBCHECKOUT_POLL_SECONDS="1", RESEND_SECONDS="1",
+                       PASSAGEPOINT_DESTINATIONS=json.dumps({"53207831": DESTINATION}))
         elif name in ("oneclick-catalog", "catalog-delta", "oneclick-requests"):
             env.update(ONECLICK_URL=self.urls["oneclick"], ONECLICK_LIBRARY_ID="1931", ONECLICK_TOKEN=ONECLICK_TOKEN)
             env.update(**({} if name == "oneclick-catalog" else {"ONECLICK_CALLS_PER_SECOND": "0"}))
@@ -761,7 +767,8 @@ class World:
         for report in ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:"):
             if report in log:
                 faults.append(f"{program.log_path.name}: {report}" + program.tail(60))
-        forbidden = {ALMA_KEY, GATE_PASSWORD, LIBCAL_SECRET, ONECLICK_TOKEN, FOLIO_PASSWORD, WISE_KEY, WISE_PASSWORD,
+        forbidden = {ALMA_KEY, GATE_PASSWORD, LIBCAL_SECRET, ONECLICK_TOKEN, FOLIO_PASSWORD, WEBCHECKOUT_PASSWORD,
+                     WISE_KEY, WISE_PASSWORD,
                      self.servers.postgres.env["PGPASSWORD"], *self.secrets}
         faults += [f"{program.log_path.name} holds a secret" for word in forbidden - self.logs_may_say if word in log]
         for what, pattern in (("a token", r"\b[0-9a-f]{40}\b"), ("a name", r"(?:Vorname|Nachname)\d"),

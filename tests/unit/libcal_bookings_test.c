@@ -7,6 +7,8 @@
  * behind our door. What LibCal says by id is a list of rows, "" for none, or "fails". The outcome is what became of every
  * window in order (kept, or why not), then the bookIds asked about, then what is new.
  */
+#include "producers/bookings/pass.c"
+#include "producers/bookings/survey.c"
 #include "producers/libcal-bookings/decide.c"
 
 #include "common/scoped.h"

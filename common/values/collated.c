@@ -1,80 +1,8 @@
-#include "common/values.h"
-
 #include "common/scoped.h"
+#include "common/values/parts.h"
 
-#include <stdbool.h>
 #include <string.h>
 #include <strings.h>
-
-/* ---- isbnNumber ---- */
-
-/* Takes the digits out of their groups; an X is taken as the tenth only. ret has room for 13 and a zero. */
-static struct fault isbn_digits(const char *written, char ret[VALUES_ISBN_SIZE], size_t *ret_count)
-{
-    size_t count = 0;
-    bool after_digit = false;
-
-    for (const char *c = written; *c; c++) {
-        bool digit = (*c >= '0' && *c <= '9') || ((*c == 'X' || *c == 'x') && count == 9 && !c[1]);
-
-        if (!digit && !((*c == '-' || *c == ' ') && after_digit && c[1]))
-            return FAULT(REJECT, "want digits, found something else at byte %zu", (size_t)(c - written));
-        if (digit && count < VALUES_ISBN_SIZE - 1)
-            ret[count] = *c == 'x' ? 'X' : *c;
-        count += digit;
-        after_digit = digit;
-    }
-    *ret_count = count;
-    return FAULT_OK;
-}
-
-static char check_digit_10(const char *digits)
-{
-    int sum = 0;
-
-    for (int i = 0; i < 9; i++)
-        sum += (digits[i] - '0') * (10 - i);
-    return "0123456789X"[(11 - sum % 11) % 11];
-}
-
-static char check_digit_13(const char *digits)
-{
-    int sum = 0;
-
-    for (int i = 0; i < 12; i++)
-        sum += (digits[i] - '0') * (i % 2 ? 3 : 1);
-    return (char)('0' + (10 - sum % 10) % 10);
-}
-
-static struct fault want_check_digit(char found, char want)
-{
-    return found == want ? FAULT_OK : FAULT(REJECT, "check digit %c, want %c", found, want);
-}
-
-struct fault values_isbn(const char *written, char ret[VALUES_ISBN_SIZE])
-{
-    char digits[VALUES_ISBN_SIZE] = "";
-    size_t count = 0;
-
-    ret[0] = '\0';
-    TRY(isbn_digits(written, digits, &count));
-    if (count == 10) {
-        TRY(want_check_digit(digits[9], check_digit_10(digits)));
-        memmove(digits + 3, digits, 9);
-        memcpy(digits, "978", 3);
-        digits[12] = check_digit_13(digits);
-    } else if (count != 13) {
-        return FAULT(REJECT, "want 13 digits, found %zu", count);
-    } else if (memcmp(digits, "978", 3) && memcmp(digits, "979", 3)) {
-        return FAULT(REJECT, "want 978 or 979 in front, found %.3s", digits);
-    } else {
-        TRY(want_check_digit(digits[12], check_digit_13(digits)));
-    }
-    memcpy(ret, digits, sizeof digits);
-    return FAULT_OK;
-}
-
-/* ---- collatedString ---- */
 
 /*
  * The articles that catalogs pass over: MARC 21, Appendix F (plural indefinites, as "des" and "unos", are kept there). One
@@ -147,4 +75,87 @@ size_t values_collation(const char *title, const char *language)
     for (const char *const *article = languages[in].articles; *article && !len; article++)
         len = article_length(title, *article);
     return len;
+}
+
+/* ---- collatedString ---- */
+
+static const char *const collated_names[] = {"prefix", "suffix", NULL};
+
+struct fault value_collated_string_read(json_object *from, struct value_collated_string *ret)
+{
+    struct fault f;
+
+    *ret = (struct value_collated_string){.prefix = ""};
+    TRY(values_object(from, "a collatedString"));
+    if (json_get(from, "prefix") && (f = values_text(json_get(from, "prefix"), "a string", &ret->prefix)).kind)
+        return fault_under(f, "prefix");
+    if ((f = values_text(json_get(from, "suffix"), "a string", &ret->suffix)).kind)
+        return fault_under(f, "suffix");
+    ret->as_sent = json_object_get(from);
+    return FAULT_OK;
+}
+
+void value_collated_string_write(struct text *to, const struct value_collated_string *v)
+{
+    text_puts(to, "{\"prefix\":");
+    text_json(to, v->prefix);
+    text_puts(to, ",\"suffix\":");
+    text_json(to, v->suffix);
+    values_rest(to, v->as_sent, collated_names);
+    text_putc(to, '}');
+}
+
+void value_collated_string_text(struct text *to, const struct value_collated_string *v)
+{
+    text_puts(to, v->prefix);
+    text_puts(to, v->suffix);
+}
+
+void value_collated_string_free(struct value_collated_string *v)
+{
+    json_object_put(v->as_sent);
+    *v = (struct value_collated_string){0};
+}
+
+/* ---- collatedStringList ---- */
+
+struct fault value_collated_string_list_read(json_object *from, struct value_collated_string_list *ret)
+{
+    struct value_list list;
+    struct fault f;
+
+    *ret = (struct value_collated_string_list){0};
+    TRY(value_list_read(from, &list));
+    ret->at = calloc(list.count + 1, sizeof *ret->at);
+    f = ret->at ? FAULT_OK : FAULT(FATAL, "out of memory");
+    while (!f.kind && ret->count < list.count) {
+        f = value_collated_string_read(json_object_array_get_idx(list.members, ret->count), &ret->at[ret->count]);
+        if (f.kind)
+            f = fault_under(f, "element %zu", ret->count);
+        else
+            ret->count++;
+    }
+    value_list_free(&list);
+    if (f.kind)
+        value_collated_string_list_free(ret);
+    return f;
+}
+
+void value_collated_string_list_write(struct text *to, const struct value_collated_string_list *v)
+{
+    text_putc(to, '[');
+    for (size_t i = 0; i < v->count; i++) {
+        if (i)
+            text_putc(to, ',');
+        value_collated_string_write(to, &v->at[i]);
+    }
+    text_putc(to, ']');
+}
+
+void value_collated_string_list_free(struct value_collated_string_list *v)
+{
+    for (size_t i = 0; i < v->count; i++)
+        value_collated_string_free(&v->at[i]);
+    free(v->at);
+    *v = (struct value_collated_string_list){0};
 }

@@ -1,9 +1,10 @@
-#include "producers/libcal-bookings/write.h"
+#include "producers/bookings/write.h"
 
 #include "common/db.h"
 #include "common/instant.h"
 
 #include <inttypes.h>
+#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -19,7 +20,7 @@ static const char *const problem_kinds[] = {NULL, "unknown_status", "blank_id", 
 
 static const char appts_sql[] =
     "WITH live AS NOT MATERIALIZED ("
-    "SELECT * FROM appts WHERE source = 'libcal' AND wanted AND ends_at > now() - interval '1 day'),"
+    "SELECT * FROM appts WHERE source = $4 AND wanted AND ends_at > now() - interval '1 day'),"
     " here AS (SELECT * FROM live WHERE location_id = $1)"
     " SELECT appt_id, booking_id, asked_id, destination, extract(epoch FROM starts_at)::bigint,"
     " extract(epoch FROM ends_at)::bigint, before_s, after_s, offset_s, location_id <> $1 FROM ("
@@ -32,7 +33,7 @@ static struct fault put_book_ids(const struct sheet *list, struct db_columns *re
 {
     db_columns_begin(ret, 1);
     for (size_t from = 0, n; from < list->count; from += n) {
-        const char *book_id = list->slots[from].row->book_id;
+        const char *book_id = list->slots[from].book_id;
         n = sheet_find(list, book_id, &from);
         db_put(ret, book_id);
         db_row_end(ret);
@@ -40,22 +41,22 @@ static struct fault put_book_ids(const struct sheet *list, struct db_columns *re
     return ret->at[0].failed ? FAULT(FATAL, "out of memory") : FAULT_OK;
 }
 
-static struct fault select_appts(struct producer *p, const char *location_id, const struct survey *s, PGresult **ret)
+static struct fault select_appts(struct producer *p, const char *place_id, const struct survey *s, PGresult **ret)
 {
     struct db_columns book_ids = {0};
-    const char *values[3] = {location_id, s->destination};
+    const char *values[4] = {place_id, s->destination, NULL, source.name};
     struct fault f = put_book_ids(&s->list, &book_ids);
 
     db_columns_end(&book_ids, values + 2);
     if (!f.kind)
-        f = producer_run(p, ret, appts_sql, 3, values);
+        f = producer_run(p, ret, appts_sql, 4, values);
     db_columns_free(&book_ids);
     return f;
 }
 
-struct fault read_appts(struct producer *p, const char *location_id, struct survey *s, PGresult **ret)
+struct fault read_appts(struct producer *p, const char *place_id, struct survey *s, PGresult **ret)
 {
-    TRY(select_appts(p, location_id, s, ret));
+    TRY(select_appts(p, place_id, s, ret));
     PGresult *res = *ret;
     s->appt_count = (size_t)PQntuples(res);
     s->appts = calloc(s->appt_count + 1, sizeof *s->appts);
@@ -71,22 +72,6 @@ struct fault read_appts(struct producer *p, const char *location_id, struct surv
                                           .before_s = atoi(PQgetvalue(res, i, 6)), .after_s = atoi(PQgetvalue(res, i, 7)),
                                           .elsewhere = PQgetvalue(res, i, 9)[0] == 't'};
     }
-    return FAULT_OK;
-}
-
-struct fault read_taken(struct producer *p, PGresult **ret, struct taken **ret_taken)
-{
-    TRY(producer_run(p, ret,
-                     "SELECT booking_id, prereg_id, extract(epoch FROM taken_at)::bigint FROM taken_over t"
-                     " WHERE NOT EXISTS (SELECT FROM appts a WHERE a.booking_id = t.booking_id) ORDER BY booking_id COLLATE \"C\"",
-                     0, NULL));
-    struct taken *taken = calloc((size_t)PQntuples(*ret) + 1, sizeof *taken);
-    if (!taken)
-        return FAULT(FATAL, "out of memory");
-    for (int i = 0; i < PQntuples(*ret); i++)
-        taken[i] = (struct taken){PQgetvalue(*ret, i, 0), PQgetisnull(*ret, i, 1) ? NULL : PQgetvalue(*ret, i, 1),
-                                  strtoll(PQgetvalue(*ret, i, 2), NULL, 10)};
-    *ret_taken = taken;
     return FAULT_OK;
 }
 
@@ -149,16 +134,17 @@ static struct fault write_drops(struct producer *p, const struct survey *s)
     return batch_end(&b, f);
 }
 
-static struct fault write_wanted(struct producer *p, const char *location_id, const struct survey *s)
+static struct fault write_wanted(struct producer *p, const char *place_id, const struct survey *s)
 {
     char before[16], after[16], trace[33];
-    struct batch b = {.p = p, .column_count = 11, .constant_count = 3, .constants = {location_id, before, after}, .sql =
-        "INSERT INTO appts (source, location_id, before_s, after_s, booking_id, asked_id, destination, starts_at, ends_at, offset_s,"
-        " email, trace_id, answer, reason, prereg_id, sent_at, answered_at)"
-        " SELECT 'libcal', $1, $2::int, $3::int, b, p, d, to_timestamp(s), to_timestamp(e), o, m, t, a, r, i,"
+    struct batch b = {
+        .p = p, .column_count = 11, .constant_count = 4, .constants = {source.name, place_id, before, after}, .sql =
+        "INSERT INTO appts (source, location_id, before_s, after_s, booking_id, asked_id, destination, starts_at, ends_at,"
+        " offset_s, email, trace_id, answer, reason, prereg_id, sent_at, answered_at)"
+        " SELECT $1, $2, $3::int, $4::int, b, p, d, to_timestamp(s), to_timestamp(e), o, m, t, a, r, i,"
         " CASE WHEN a IS NOT NULL THEN now() END, CASE WHEN a IS NOT NULL THEN now() END"
-        " FROM unnest($4::text[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $9::int[], $10::text[], $11::text[],"
-        " $12::text[], $13::text[], $14::text[]) AS w(b, p, d, s, e, o, m, t, a, r, i)"};
+        " FROM unnest($5::text[], $6::text[], $7::text[], $8::bigint[], $9::bigint[], $10::int[], $11::text[], $12::text[],"
+        " $13::text[], $14::text[], $15::text[]) AS w(b, p, d, s, e, o, m, t, a, r, i)"};
     struct fault f = FAULT_OK;
 
     snprintf(before, sizeof before, "%" PRId64, rules.minutes_before * 60);
@@ -185,41 +171,18 @@ static struct fault write_wanted(struct producer *p, const char *location_id, co
     return batch_end(&b, f);
 }
 
-static void add_string(json_object *to, const char *key, const char *value)
-{
-    json_object_object_add(to, key, json_object_new_string(value));
-}
-
-/* What LibCal says of a booking, as `bookings.said` keeps it. */
+/* What the service says of a booking, as `bookings.said` keeps it. */
 static json_object *said_of(const struct slot *slots, size_t n)
 {
-    static const char *const checked[] = {"no", "in", "out"};
     json_object *said = json_object_new_array();
-    char when[INSTANT_SIZE];
 
-    for (size_t i = 0; i < n; i++) {
-        const struct libcal_row *r = slots[i].row;
-        json_object *row = json_object_new_object();
-        instant_write(r->start, when);
-        add_string(row, "start", when);
-        instant_write(r->end, when);
-        add_string(row, "end", when);
-        add_string(row, "status", r->status);
-        add_string(row, "check_in", checked[r->check_in]);
-        json_object_object_add(row, "eid", json_object_new_int64(r->eid));
-        if (r->seat_id)
-            json_object_object_add(row, "seat", json_object_new_int64(r->seat_id));
-        if (slots[i].asked[0])
-            add_string(row, "asked_id", slots[i].asked);
-        if (r->cancelled)
-            json_object_object_add(row, "cancelled", json_object_new_boolean(true));
-        json_object_array_add(said, row);
-    }
+    for (size_t i = 0; i < n; i++)
+        json_object_array_add(said, source.said(&slots[i]));
     return said;
 }
 
-/* Is the row of `bookings` still what LibCal says? Columns: booking_id, said, first_name, last_name, email, fresh. */
-static bool said_before(const PGresult *res, int row, json_object *said, const struct libcal_row *who)
+/* Is the row of `bookings` still what the service says? Columns: booking_id, said, first_name, last_name, email, fresh. */
+static bool said_before(const PGresult *res, int row, json_object *said, const struct slot *who)
 {
     SCOPED(json_object_put) json_object *known = json_tokener_parse(PQgetvalue(res, row, 1));
 
@@ -230,11 +193,11 @@ static bool said_before(const PGresult *res, int row, json_object *said, const s
 
 static struct fault put_booking(struct batch *b, const char *book_id, json_object *said, const struct slot *slots, size_t n)
 {
-    const struct libcal_row *first = slots[0].row;
+    const struct slot *first = slots;
     int64_t end = first->end;
 
     for (size_t i = 1; i < n; i++)
-        end = slots[i].row->end > end ? slots[i].row->end : end;
+        end = slots[i].end > end ? slots[i].end : end;
     db_put(&b->columns, book_id);
     db_put(&b->columns, json_object_to_json_string_ext(said, JSON_C_TO_STRING_PLAIN));
     db_put_int(&b->columns, first->start);
@@ -246,14 +209,15 @@ static struct fault put_booking(struct batch *b, const char *book_id, json_objec
 }
 
 /* Only what is new, changed, or has not been marked as seen for an hour: an unchanged list writes nothing. */
-static struct fault write_bookings(struct producer *p, const char *location_id, const struct survey *s, size_t *ret_bookings)
+static struct fault write_bookings(struct producer *p, const char *place_id, const struct survey *s, size_t *ret_bookings)
 {
     SCOPED(PQclear) PGresult *known = NULL;
     char again[16];
-    struct batch b = {.p = p, .column_count = 7, .constant_count = 1, .constants = {location_id}, .sql =
+    struct batch b = {.p = p, .column_count = 7, .constant_count = 2, .constants = {source.name, place_id}, .sql =
         "INSERT INTO bookings AS k (source, location_id, booking_id, said, starts_at, ends_at, first_name, last_name, email)"
-        " SELECT 'libcal', $1, b, s::jsonb, to_timestamp(f), to_timestamp(t), n, l, e"
-        " FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::text[]) AS r(b, s, f, t, n, l, e)"
+        " SELECT $1, $2, b, s::jsonb, to_timestamp(f), to_timestamp(t), n, l, e"
+        " FROM unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::text[])"
+        " AS r(b, s, f, t, n, l, e)"
         " ON CONFLICT (source, location_id, booking_id) DO UPDATE SET said = excluded.said, starts_at = excluded.starts_at,"
         " ends_at = excluded.ends_at, first_name = excluded.first_name, last_name = excluded.last_name, email = excluded.email,"
         " last_seen = clock_timestamp(), gone_at = NULL"};
@@ -264,38 +228,38 @@ static struct fault write_bookings(struct producer *p, const char *location_id, 
     TRY(producer_run(p, &known,
                      "SELECT booking_id, said, coalesce(first_name, ''), coalesce(last_name, ''), coalesce(email, ''),"
                      " gone_at IS NULL AND last_seen > now() - $2::int * interval '1 second' FROM bookings"
-                     " WHERE source = 'libcal' AND location_id = $1 AND ends_at > now() - interval '1 day'"
-                     " ORDER BY booking_id COLLATE \"C\"", 2, (const char *const[]){location_id, again}));
+                     " WHERE source = $3 AND location_id = $1 AND ends_at > now() - interval '1 day'"
+                     " ORDER BY booking_id COLLATE \"C\"", 3, (const char *const[]){place_id, again, source.name}));
     db_columns_begin(&b.columns, b.column_count);
     *ret_bookings = 0;
     for (size_t from = 0, n; !f.kind && from < s->list.count; from += n) {
-        const char *book_id = s->list.slots[from].row->book_id;
+        const char *book_id = s->list.slots[from].book_id;
         n = sheet_find(&s->list, book_id, &from);
         SCOPED(json_object_put) json_object *said = said_of(s->list.slots + from, n);
         ++*ret_bookings;
         while (at < PQntuples(known) && strcmp(PQgetvalue(known, at, 0), book_id) < 0)
             at++;
         if (at == PQntuples(known) || strcmp(PQgetvalue(known, at, 0), book_id) != 0 ||
-            !said_before(known, at, said, s->list.slots[from].row))
+            !said_before(known, at, said, &s->list.slots[from]))
             f = put_booking(&b, book_id, said, s->list.slots + from, n);
     }
     f = batch_end(&b, f);
     for (size_t i = 0; !f.kind && i < s->gone_count; i++)
-        f = producer_do(p, "UPDATE bookings SET gone_at = clock_timestamp() WHERE source = 'libcal' AND location_id = $1"
-                           " AND booking_id = $2 AND gone_at IS NULL", location_id, s->gone[i]);
+        f = producer_do(p, "UPDATE bookings SET gone_at = clock_timestamp() WHERE source = $1 AND location_id = $2"
+                           " AND booking_id = $3 AND gone_at IS NULL", source.name, place_id, s->gone[i]);
     return f;
 }
 
-/* What needs a person at this location: said anew, and closed where it was mended, or is over. */
-static struct fault write_desk(struct producer *p, const char *location_id, const struct survey *s)
+/* What needs a person at this place: said anew, and closed where it was mended, or is over. */
+static struct fault write_desk(struct producer *p, const char *place_id, const struct survey *s)
 {
-    struct batch b = {.p = p, .column_count = 5, .constant_count = 1, .constants = {location_id}, .sql =
-        "WITH now_so AS (SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bool[])"
+    struct batch b = {.p = p, .column_count = 5, .constant_count = 2, .constants = {source.name, place_id}, .sql =
+        "WITH now_so AS (SELECT * FROM unnest($3::text[], $4::text[], $5::text[], $6::bigint[], $7::bool[])"
         " AS n(kind, subject, reason, at, is_so)),"
-        " mended AS (SELECT d.kind, d.subject FROM desk d JOIN bookings b ON b.booking_id = d.subject AND b.source = 'libcal'"
-        " AND b.location_id = $1"
+        " mended AS (SELECT d.kind, d.subject FROM desk d JOIN bookings b ON b.booking_id = d.subject AND b.source = $1"
+        " AND b.location_id = $2"
         " WHERE d.closed_at IS NULL AND d.kind IN ('unknown_status', 'blank_id', 'bad_id')"
-        " AND NOT EXISTS (SELECT FROM now_so n WHERE n.is_so AND n.kind = d.kind AND n.subject = d.subject))"
+        " AND NOT EXISTS (SELECT FROM now_so n WHERE n.subject = d.subject AND (NOT n.is_so OR n.kind = d.kind)))"
         " SELECT desk_say(kind, subject, reason, to_timestamp(at)) FROM now_so n WHERE is_so AND NOT EXISTS ("
         "SELECT FROM desk d WHERE d.closed_at IS NULL AND d.kind = n.kind AND d.subject = n.subject AND d.reason = n.reason"
         " AND d.visit_at = to_timestamp(n.at))"
@@ -306,34 +270,42 @@ static struct fault write_desk(struct producer *p, const char *location_id, cons
     db_columns_begin(&b.columns, b.column_count);
     for (size_t i = 0; i <= s->list.count; i++) { /* one row more, that says nothing: an empty list mends all */
         const struct slot *slot = i < s->list.count ? &s->list.slots[i] : NULL;
-        if (slot && (!slot->problem || slot->row->end <= s->now))
+        if (slot && (!slot->problem || slot->end <= s->now))
             continue;
-        if (slot && kind == (int)slot->problem && !strcmp(last, slot->row->book_id))
+        if (slot && kind == (int)slot->problem && !strcmp(last, slot->book_id))
             continue; /* another row of it: once is enough */
         db_put(&b.columns, slot ? problem_kinds[slot->problem] : "");
-        db_put(&b.columns, slot ? slot->row->book_id : "");
+        db_put(&b.columns, slot ? slot->book_id : "");
         db_put(&b.columns, slot ? slot->why : "");
-        db_put_int(&b.columns, slot ? slot->row->start : 0);
+        db_put_int(&b.columns, slot ? slot->start : 0);
         db_put_bool(&b.columns, slot != NULL);
         db_row_end(&b.columns);
         if (slot) {
-            last = slot->row->book_id;
+            last = slot->book_id;
             kind = (int)slot->problem;
         }
+    }
+    for (const struct seen_bad *bad = s->by_id.bad; bad; bad = bad->hh.next) { /* nobody knows whether it is mended */
+        db_put(&b.columns, "");
+        db_put(&b.columns, bad->book_id);
+        db_put(&b.columns, "");
+        db_put_int(&b.columns, 0);
+        db_put_bool(&b.columns, false);
+        db_row_end(&b.columns);
     }
     return batch_end(&b, FAULT_OK);
 }
 
-struct fault write_survey(struct producer *p, const char *location_id, const struct survey *s, size_t *ret_bookings)
+struct fault write_survey(struct producer *p, const char *place_id, const struct survey *s, size_t *ret_bookings)
 {
     TRY(producer_do_(p, "BEGIN", NULL, 0));
-    struct fault f = write_bookings(p, location_id, s, ret_bookings);
+    struct fault f = write_bookings(p, place_id, s, ret_bookings);
     if (!f.kind)
         f = write_drops(p, s);
     if (!f.kind)
-        f = write_wanted(p, location_id, s);
+        f = write_wanted(p, place_id, s);
     if (!f.kind && s->steady)
-        f = write_desk(p, location_id, s);
+        f = write_desk(p, place_id, s);
     if (!f.kind)
         return producer_do_(p, "COMMIT", NULL, 0);
     producer_do_(p, "ROLLBACK", NULL, 0);
