@@ -632,7 +632,7 @@ def test_an_outage_loses_nothing(oneclick):
     oneclick.world.own_door("oneclick")
     people = [oneclick.someone() for _ in range(10)]
     oneclick.sandbox.vendor("oneclick", down=True)
-    oneclick.start(TRIES_MAX=1)
+    oneclick.start(TRIES_MAX=3)  # it comes and goes once: so often may a message fail while others are answered
     for n, (card, _) in enumerate(people):
         oneclick.want("checkout", card, isbn=oneclick.a) if n % 2 else oneclick.want("loans", card)
     keeps_true(lambda: set(oneclick.states()) <= {"accepted", "waiting"}, lambda: oneclick.states(), 3)
