@@ -86,6 +86,12 @@ struct fault recall(struct pass *p, int64_t center, int64_t now)
 
 /* ---- rows as a set ---- */
 
+/* By its realStartTime, or where that is not sent, by an end behind its start: one that was cancelled ended before it. */
+static bool was_handed_over(const struct webcheckout_allocation *a, int64_t now)
+{
+    return a->real_start ? a->real_start <= now : a->start && a->real_end > a->start && a->real_end <= now;
+}
+
 static void row_make(const struct webcheckout_allocation *a, int64_t center, int search, int64_t now, struct row *ret)
 {
     memset(ret, 0, sizeof *ret);
@@ -96,7 +102,7 @@ static void row_make(const struct webcheckout_allocation *a, int64_t center, int
     ret->offset_s = a->offset_seconds;
     ret->search = search;
     ret->state = state_of(a->state);
-    ret->given_back = ret->state == WEBCHECKOUT_DEAD && a->real_start && a->real_start <= now;
+    ret->given_back = ret->state == WEBCHECKOUT_DEAD && was_handed_over(a, now);
     snprintf(ret->book_id, sizeof ret->book_id, "%" PRId64, a->oid);
     text_copy(ret->unique_id, sizeof ret->unique_id, a->unique_id);
     text_copy(ret->said, sizeof ret->said, a->state);

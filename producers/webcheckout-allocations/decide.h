@@ -4,8 +4,9 @@
  *
  * What a state means is the library's to say (WEBCHECKOUT_LIVE_STATES, WEBCHECKOUT_DEAD_STATES): no public source has a list.
  *   live      opens the gate
- *   dead      ends a window; but one that was handed over before (its realStartTime has passed) was given back: that starts
- *             no window and takes none back, as a check-out in LibCal, or the desk would be sent to the gate at every return
+ *   dead      ends a window; but one that was handed over before (its realStartTime has passed, or its realEndTime lies behind
+ *             its start) was given back: that starts no window and takes none back, as a check-out in LibCal, or the desk
+ *             would be sent to the gate at every return
  *   any other is the desk's: it neither starts a window nor ends one
  *
  * The lists show only what is live, so that of a known allocation which is no longer in one WebCheckout is asked, by its oid.

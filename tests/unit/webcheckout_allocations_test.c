@@ -2,11 +2,12 @@
  * What the producer makes of WebCheckout's allocations. Situations are written as a person would say them.
  *
  * An allocation is "7 10:00-12:00": its oid and local times, hours going past 24 for the days after; it is a RESERVATION of
- * ANN's, unless words say otherwise: `out` (CHECKOUT), `cancelled`, `back` (RETURNED, and handed over when it began), `odd` (a
- * state nobody knows), `blank`, `bad` (the id), `bob`, `away` (another centre), `anywhere` (none), `untimed`, `later` (seen by
- * the second search), `unreadable`. A window is the same, an `away` one behind our door. What WebCheckout says by oid is a list
- * of allocations, "" for none, or "fails". The outcome is what became of every window in order (kept, or why not), then the
- * oids asked about, then what is new, then what the desk is told.
+ * ANN's, unless words say otherwise: `out` (CHECKOUT), `cancelled`, `back` (RETURNED, and handed over when it began), `ended`
+ * (RETURNED a minute after it began, no word of a hand-over), `odd` (a state nobody knows), `blank`, `bad` (the id), `bob`,
+ * `away` (another centre), `anywhere` (none), `untimed`, `later` (seen by the second search), `unreadable`. A window is the
+ * same, an `away` one behind our door. What WebCheckout says by oid is a list of allocations, "" for none, or "fails". The
+ * outcome is what became of every window in order (kept, or why not), then the oids asked about, then what is new, then what
+ * the desk is told.
  */
 #include "producers/bookings/pass.c"
 #include "producers/bookings/survey.c"
@@ -49,6 +50,7 @@ static const struct {
      "moved or shortened in WebCheckout ? 7", false},
     {"given back before its time", "", "7 10:00-12:00", "7 10:00-12:00 back", "10:30", "kept ? 7", false},
     {"given back, and its end with it", "", "7 10:00-12:00", "7 10:00-10:20 back", "10:30", "kept ? 7", false},
+    {"given back, and its hand-over is not sent", "", "7 10:00-12:00", "7 10:00-12:00 ended", "10:30", "kept ? 7", false},
     {"given back, seen for the first time", "7 10:00-12:00 back", "", "", "10:30", "", false},
     {"its hand-over lies ahead: it was cancelled", "", "7 10:00-12:00", "7 10:00-12:00 back", "08:00", "cancelled in WebCheckout ? 7",
      false},
@@ -114,13 +116,16 @@ static int64_t at_clock(const char *clock)
 
 static void take_word(const char *word, struct webcheckout_allocation *row)
 {
-    static const char *const words[][2] = {{"out", "checkout"}, {"cancelled", "Canceled"}, {"back", "RETURNED"}, {"odd", "Promised"}};
+    static const char *const words[][2] = {{"out", "checkout"}, {"cancelled", "Canceled"}, {"back", "RETURNED"},
+                                           {"ended", "RETURNED"}, {"odd", "Promised"}};
 
     for (size_t i = 0; i < COUNT(words); i++)
         if (!strcmp(word, words[i][0]))
             strcpy(row->state, words[i][1]);
     if (!strcmp(word, "out") || !strcmp(word, "back"))
         row->real_start = row->start;
+    else if (!strcmp(word, "ended"))
+        row->real_end = row->start + 60;
     else if (!strcmp(word, "blank"))
         row->userid[0] = '\0';
     else if (!strcmp(word, "bad"))

@@ -242,6 +242,8 @@ static void test_members_of_an_allocation(void **state)
          1791813600, 0, "", "", "", 0, 0, false},
         {"nil for times", ",\"pickupTime\":null,\"returnTime\":false,\"scheduledEndTime\":\"2026-10-12T15:00:00Z\"", 0,
          1791817200, 0, 0, "", "", "", 0, 0, false},
+        {"nil for times, as an empty list", ",\"pickupTime\":[],\"returnTime\":\"2026-10-12T15:00:00Z\",\"realEndTime\":[]", 0,
+         1791817200, 0, 0, "", "", "", 0, 0, false},
         {"given back", "," TIMES ",\"realEndTime\":\"2026-10-12T14:30:00.123456Z\"", 1791813600, 1791817200, 0, 1791815400, "",
          "", "", 0, 0, false},
         {"a state nobody has named", ",\"state\":\"Pending Pickup\"", 0, 0, 0, 0, "Pending Pickup", "", "", 0, 0, false},
