@@ -123,7 +123,7 @@ static struct fault complete(struct producer *p, struct webcheckout_rows *rows, 
 {
     for (size_t i = 0; i < rows->count; i++) {
         struct webcheckout_allocation *a = &rows->at[i];
-        const struct webcheckout_person *patron;
+        const struct webcheckout_person *patron = NULL;
         if (!a->patron_oid || a->userid[0] || a->barcode[0] || state_of(a->state) != WEBCHECKOUT_LIVE || !is_watched(a, now))
             continue;
         TRY(find_patron(p, a->patron_oid, now, &patron));
