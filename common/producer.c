@@ -313,9 +313,10 @@ static void on_delivered(void *of, const char *error)
 
 bool producer_post(struct producer *p, struct producer_message *m)
 {
-    struct kafka_message k = {.topic = p->to[m->topic].full, .key = m->key, .key_len = strlen(m->key), .value = m->value, .len = m->len,
-                              .headers = event_headers(p->plan->name, m->subject, p->to[m->topic].plain, m->trace_id)};
+    struct kafka_message k = {.topic = p->to[m->topic].full, .key = m->key, .key_len = strlen(m->key), .value = m->value,
+                              .len = m->len};
 
+    k.headers = event_headers(p->plan->name, m->subject, p->to[m->topic].plain, m->trace_id);
     if (kafka_produce(p->kafka, &k, m))
         return true;
     rd_kafka_headers_destroy(k.headers);
@@ -701,7 +702,7 @@ static struct fault look_at_readers(struct producer *p)
         struct fault f = look_at_reader(p, p->groups[i], p->topics[i], &cuts);
         if (f.kind == FAULT_RETRY)
             undecided = f;
-        if (f.kind == FAULT_RETRY && p->plan->serves) /* a broker that is silent would be asked for every other topic, in vain */
+        if (f.kind == FAULT_RETRY && p->plan->serves) /* a broker that is silent would be asked for the others in vain */
             break;
         if (f.kind && f.kind != FAULT_RETRY)
             log_warn("whether Kafka's log was cut short is not known: %s", f.what);

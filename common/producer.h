@@ -63,7 +63,7 @@ struct producer_plan {
     struct fault (*check)(struct producer *p); /* --check: asks the vendor, prints a line for each thing */
     void (*begin)(struct producer *p); /* its metrics; nothing is connected yet */
     struct fault (*open)(struct producer *p); /* what it serves, whatever is connected; a fault ends the program. May be NULL */
-    /* At the end, also after a fault of open, with all still there; it may turn the loop. Messages' fates may follow. May be NULL. */
+    /* At the end, also after a fault of open, all still there; it may turn the loop. Fates may follow. May be NULL. */
     void (*close)(struct producer *p);
 
     /* Looks once. It logs what fails; the fault it returns is only for --once. */

@@ -4,12 +4,12 @@
  *   row   requests(caller, ref): the same ref is one request, however often it is sent
  *   out   folio.requests, wise.holds.prepare, oneclick.requests   key patron   schemas/patron-request.schema.json
  *
- * 202 means: the row is committed, and its message acknowledged by every in-sync replica (intake.h). What it cannot promise it does
- * not take: 503, and the same ref may be sent again at any time. What can be known to be wrong is refused at once, with every
- * mistake named (forms.h). What became of a request is told to whom asks, also when it changes (looks.h), and posted to
+ * 202 means: the row is committed, and its message acknowledged by every in-sync replica (intake.h). What it cannot promise it
+ * does not take: 503, and the same ref may be sent again at any time. What can be known to be wrong is refused at once, with
+ * every mistake named (forms.h). What became of a request is told to whom asks, also when it changes (looks.h), and posted to
  * where the caller wants it (callbacks.h).
- * A crash in between: the next start sends what was committed and not sent before it takes anything new, so that two requests of one
- * patron stay in order. One at a time holds the lock; another that is started waits, and answers 503 meanwhile.
+ * A crash in between: the next start sends what was committed and not sent before it takes anything new, so that two requests
+ * of one patron stay in order. One at a time holds the lock; another that is started waits, and answers 503 meanwhile.
  */
 #include "common/log.h"
 #include "common/loop.h"
@@ -103,21 +103,23 @@ static void close_service(struct producer *p)
 
 /* A row and what its message is made of. A retry is one that its stage has put off: a hold that is to become a loan. */
 #define DUE_COLUMNS "request_id, retry_at, coalesce(trace_id, ''), service, action, patron"
-#define UNSENT "SELECT * FROM requests WHERE sent_at IS NULL AND state IN ('accepted', 'waiting')"
+#define OPEN "state IN ('accepted', 'waiting')"
+#define UNSENT "SELECT * FROM requests WHERE sent_at IS NULL AND " OPEN
 
 static const char left_sql[] = "SELECT " DUE_COLUMNS " FROM (" UNSENT ") AS left_ ORDER BY accepted_at LIMIT $1::integer";
 
 /* Younger ones may be on their way, by us or by --stdin. */
 static const char due_sql[] =
     "SELECT " DUE_COLUMNS " FROM (" UNSENT " AND accepted_at < clock_timestamp() - interval '30 seconds'"
-    " UNION ALL SELECT * FROM requests WHERE retry_at <= clock_timestamp() AND sent_at IS NOT NULL AND state IN ('accepted', 'waiting'))"
+    " UNION ALL SELECT * FROM requests WHERE retry_at <= clock_timestamp() AND sent_at IS NOT NULL AND " OPEN ")"
     " AS due ORDER BY accepted_at LIMIT $1::integer";
 
 static const char sent_sql[] =
-    "UPDATE requests r SET sent_at = clock_timestamp(), retry_at = CASE WHEN r.retry_at IS DISTINCT FROM s.retry_at THEN r.retry_at END"
+    "UPDATE requests r SET sent_at = clock_timestamp(),"
+    " retry_at = CASE WHEN r.retry_at IS DISTINCT FROM s.retry_at THEN r.retry_at END"
     " FROM unnest($1::uuid[], $2::timestamptz[]) AS s(id, retry_at) WHERE r.request_id = s.id";
 
-static const char resend_sql[] = "UPDATE requests SET sent_at = NULL WHERE sent_at IS NOT NULL AND state IN ('accepted', 'waiting')";
+static const char resend_sql[] = "UPDATE requests SET sent_at = NULL WHERE sent_at IS NOT NULL AND " OPEN;
 
 enum { C_ID, C_SERVICE = 3, C_ACTION, C_PATRON };
 
@@ -153,7 +155,8 @@ static const struct producer_reader readers[] = {{"folio-requests", "folio.reque
 #define ABOUT "takes what patrons ask of FOLIO, Wise and OneClick, and sees that it is carried out"
 static const char arguments[] = "[--stdin CALLER | --add-caller NAME [--services LIST] | --revoke-caller NAME | --callers]";
 static const char options[] =
-    "  --stdin CALLER        read requests from standard input, a JSON object a line; print one line for each; exit 1 if any was refused\n"
+    "  --stdin CALLER        read requests from standard input, a JSON object a line; print one line for each, and exit 1 if\n"
+    "                        any was refused\n"
     "  --add-caller NAME     print the token of a new caller, once\n"
     "  --services LIST       with --add-caller: which it may ask, as folio,wise; otherwise all\n"
     "  --revoke-caller NAME  its token is worth nothing any longer\n"
@@ -214,7 +217,8 @@ int main(int argc, char **argv)
     struct producer_plan plan = service;
 
     if (callers_command(argc, argv)) {
-        const struct program program = {.name = NAME, .about = ABOUT, .arguments = arguments, .options = options, .tables = no_tables};
+        const struct program program = {
+            .name = NAME, .about = ABOUT, .arguments = arguments, .options = options, .tables = no_tables};
         return callers_main(&program, argc, argv);
     }
     plan.argued = no_arguments;
@@ -223,8 +227,8 @@ int main(int argc, char **argv)
         plan = (struct producer_plan){
             .name = NAME, .about = ABOUT, .source = source, .topics = forms_topics, .once = true, .arguments = arguments,
             .options = options, .tables = tables, .poll_seconds = &poll_seconds, .readers = nobody, .argued = read_caller,
-            .settled = callbacks_settled, .check = check, .begin = begin, .open = open_lines, .close = close_lines, .poll = read_lines,
-            .trouble = no_trouble,
+            .settled = callbacks_settled, .check = check, .begin = begin, .open = open_lines, .close = close_lines,
+            .poll = read_lines, .trouble = no_trouble,
         };
     }
     int code = producer_main(&plan, argc, argv);

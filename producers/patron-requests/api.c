@@ -59,7 +59,8 @@ static void answer_problem(struct server_request *r, int status, const char *det
 
 static void answer_json(struct server_request *r, int status, const char *json, size_t len, const char *location)
 {
-    server_answer(r, &(struct server_answer){.status = status, .type = "application/json", .body = json, .len = len, .location = location});
+    server_answer(r, &(struct server_answer){.status = status, .type = "application/json", .body = json, .len = len,
+                                             .location = location});
 }
 
 /* ---- the head: who, what and where ---- */
@@ -210,15 +211,17 @@ static void answer_mixed(const struct post *p, int status)
         else if (one == 500)
             mistake(&errors, pointer, "PostgreSQL refuses this request, which is no fault of yours");
     }
+    const char *detail = status == 409 ? "under a ref another request is known" : "a request could not be taken";
     text_clear(&body);
-    problem_write(&body, status, status == 409 ? "under a ref another request is known" : "a request could not be taken", &errors);
+    problem_write(&body, status, detail, &errors);
     if (p->array) {
         body.len--; /* the closing brace */
         text_puts(&body, ",\"results\":");
         array_results(p);
         text_putc(&body, '}');
     }
-    server_answer(p->r, &(struct server_answer){.status = status, .type = problem_type, .body = text_str(&body), .len = body.len});
+    server_answer(p->r, &(struct server_answer){.status = status, .type = problem_type, .body = text_str(&body),
+                                                .len = body.len});
     text_free(&errors.json);
 }
 
@@ -482,7 +485,8 @@ void api_open(struct producer *p)
     producer = p;
     loop = producer_loop(p);
     sweep_timer = (struct loop_timer){.call = sweep};
-    refused_requests = metric_make(METRIC_COUNTER, "shelfwire_requests_refused_total", "Posts refused because of mistakes in them.", "%s", "");
+    refused_requests = metric_make(METRIC_COUNTER, "shelfwire_requests_refused_total",
+                                   "Posts refused because of mistakes in them.", "%s", "");
 }
 
 void api_trouble(struct text *why)

@@ -1,6 +1,6 @@
 /*
- * api.h - what the HTTP interface does: POST /requests, GET /requests/{id}, GET /requests?ref=…; schemas/openapi.yaml says what
- * its answers are.
+ * api.h - what the HTTP interface does: POST /requests, GET /requests/{id}, GET /requests?ref=…; schemas/openapi.yaml says
+ * what its answers are.
  */
 #ifndef SHELFWIRE_PATRON_REQUESTS_API_H
 #define SHELFWIRE_PATRON_REQUESTS_API_H

@@ -34,7 +34,7 @@ static const char *ca_file;
 
 const struct setting callback_settings[] = {
     {"CALLBACK_URL_PREFIXES", SET_LIST, NULL, .to = &prefixes,
-     .help = "what the URL of a callback must begin with, comma separated, each with a / behind its host; not set: no callbacks"},
+     .help = "what a callback's URL must begin with, comma separated, each with a / behind its host; not set: no callbacks"},
     {"CALLBACK_CA_FILE", SET_TEXT, NULL, .to = &ca_file,
      .help = "file of a private certificate authority for those hosts (PEM); the system's when not set"},
     {0}};
@@ -78,7 +78,8 @@ static bool is_prefix(const char *prefix)
     const char *host = begins(prefix, "https://") ? prefix + 8 : begins(prefix, "http://") ? prefix + 7 : NULL;
     const char *slash = host ? strchr(host, '/') : NULL;
 
-    return slash && slash > host && !memchr(host, '@', (size_t)(slash - host)) && (begins(prefix, "https://") || is_loopback(host));
+    return slash && slash > host && !memchr(host, '@', (size_t)(slash - host)) &&
+           (begins(prefix, "https://") || is_loopback(host));
 }
 
 struct fault callbacks_settled(void)
@@ -283,11 +284,14 @@ struct question callbacks_due = {
 };
 
 struct question callbacks_done = {
-    .sql = "WITH e AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::bigint[]) AS e(id, claim, why, pause_s)),"
+    .sql = "WITH e AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::bigint[])"
+           " AS e(id, claim, why, pause_s)),"
            " said AS (SELECT count(CASE WHEN e.why IS NULL THEN desk_clear('callback_failed', e.id::text)"
            " ELSE desk_say('callback_failed', e.id::text, e.why, NULL) END) FROM e WHERE e.why IS NOT NULL OR e.pause_s < 0)"
-           "UPDATE requests r SET callback_at = CASE WHEN e.pause_s >= 0 THEN clock_timestamp() + e.pause_s * interval '1 second' END,"
-           " callback_tries = CASE WHEN e.pause_s >= 0 THEN callback_tries ELSE 0 END FROM e, said WHERE r.request_id = e.id AND r.callback_at = e.claim",
+           "UPDATE requests r SET"
+           " callback_at = CASE WHEN e.pause_s >= 0 THEN clock_timestamp() + e.pause_s * interval '1 second' END,"
+           " callback_tries = CASE WHEN e.pause_s >= 0 THEN callback_tries ELSE 0 END"
+           " FROM e, said WHERE r.request_id = e.id AND r.callback_at = e.claim",
     .params = DONE_COLUMNS, .put = put_done, .answered = on_done,
 };
 
@@ -307,15 +311,21 @@ void callbacks_heard(void)
         loop_timer_set(loop, &timer, loop_now(loop) + SOON_US);
 }
 
+static struct metric *outcome(const char *word)
+{
+    return metric_make(METRIC_COUNTER, "shelfwire_callbacks_total", "Callbacks posted, by what came of it.",
+                       "outcome=\"%s\"", word);
+}
+
 struct fault callbacks_open(struct producer *p)
 {
     loop = producer_loop(p);
     TAILQ_INIT(&posting);
     TAILQ_INIT(&ended);
     TAILQ_INIT(&marking);
-    taken = metric_make(METRIC_COUNTER, "shelfwire_callbacks_total", "Callbacks posted, by what came of it.", "outcome=\"%s\"", "taken");
-    not_taken = metric_make(METRIC_COUNTER, "shelfwire_callbacks_total", "", "outcome=\"%s\"", "later");
-    given_up = metric_make(METRIC_COUNTER, "shelfwire_callbacks_total", "", "outcome=\"%s\"", "given_up");
+    taken = outcome("taken");
+    not_taken = outcome("later");
+    given_up = outcome("given_up");
     timer = (struct loop_timer){.call = on_time};
     TRY(http_open(&http, loop, SLOTS, ca_file));
     loop_timer_set(loop, &timer, loop_now(loop) + LOOK_US);

@@ -1,9 +1,9 @@
 /*
  * callers.h - who may send requests: the table `callers`, read again every other second, and the tokens that prove it.
  *
- * A token is "sw_" and 64 hex digits of random; the table has its SHA-256 alone. It is compared with each caller's in a time that
- * does not depend on either. Wrong tokens are limited by address (IPv6: by its /64): ten a minute, then they are told to wait;
- * right ones are always taken, so that nobody is locked out by others at the same address.
+ * A token is "sw_" and 64 hex digits of random; the table has its SHA-256 alone. It is compared with each caller's in a time
+ * that does not depend on either. Wrong tokens are limited by address (IPv6: by its /64): ten a minute, then they are told to
+ * wait; right ones are always taken, so that nobody is locked out by others at the same address.
  */
 #ifndef SHELFWIRE_PATRON_REQUESTS_CALLERS_H
 #define SHELFWIRE_PATRON_REQUESTS_CALLERS_H

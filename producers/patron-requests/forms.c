@@ -90,8 +90,9 @@ static const struct form oneclick[] = {
     {"cancel_hold", MEMBERS(MUST("isbn", ISBN))},
     {"holds", NO_MEMBERS},
     {"search", MEMBERS(MAY_FIT("all", WORDS, 1, 200), MAY_FIT("title", WORDS, 1, 200), MAY_FIT("author", WORDS, 1, 200),
-                       MAY_FIT("genre", WORDS, 1, 100), MAY_FIT("audience", WORDS, 1, 100), MAY_BE("media_type", "eBook|eAudio"),
-                       MAY("available", TRUTH), MAY_FIT("page", WHOLE, 0, 10000), MAY_FIT("page_size", WHOLE, 1, 100))},
+                       MAY_FIT("genre", WORDS, 1, 100), MAY_FIT("audience", WORDS, 1, 100),
+                       MAY_BE("media_type", "eBook|eAudio"), MAY("available", TRUTH),
+                       MAY_FIT("page", WHOLE, 0, 10000), MAY_FIT("page_size", WHOLE, 1, 100))},
     {"magazine_checkout", MEMBERS(MUST_FIT("issue", ID, 1, 40))},
     {"magazine_return", MEMBERS(MUST_FIT("issue", ID, 1, 40))},
     {"magazine_history", NO_MEMBERS},
@@ -173,7 +174,10 @@ static bool is_uuid(const char *text)
     size_t at = 0;
 
     for (; form[at]; at++) {
-        const char *allowed = form[at] == '-' ? "-" : form[at] == 'v' ? "12345" : form[at] == 'y' ? "89abAB" : "0123456789abcdefABCDEF";
+        const char *allowed = form[at] == '-'   ? "-"
+                              : form[at] == 'v' ? "12345"
+                              : form[at] == 'y' ? "89abAB"
+                                                : "0123456789abcdefABCDEF";
         if (!text[at] || !strchr(allowed, text[at]))
             return false;
     }
@@ -393,7 +397,8 @@ static const struct member *find_member(const struct member *members, const char
     return NULL;
 }
 
-static void check_unknown(const struct service *s, const struct form *form, json_object *in, const char *at, struct mistakes *to)
+static void check_unknown(const struct service *s, const struct form *form, json_object *in, const char *at,
+                          struct mistakes *to)
 {
     char pointer[POINTER_SIZE];
 

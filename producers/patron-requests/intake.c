@@ -22,7 +22,8 @@ enum {
 
 static const struct db_statement statements[] = {
     {"WITH n AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],"
-     " $7::jsonb[], $8::text[], $9::text[]) WITH ORDINALITY AS n(id, caller, ref, service, action, patron, asked, callback, trace, place)),"
+     " $7::jsonb[], $8::text[], $9::text[]) WITH ORDINALITY"
+     " AS n(id, caller, ref, service, action, patron, asked, callback, trace, place)),"
      " made AS (INSERT INTO requests (request_id, caller, ref, service, action, patron, asked, callback_url, trace_id)"
      " SELECT id, caller, ref, service, action, patron, asked, callback, trace FROM n ORDER BY place"
      " ON CONFLICT (caller, ref) DO NOTHING RETURNING request_id)"
@@ -73,8 +74,8 @@ static void new_id(char ret[37])
 
     clock_gettime(CLOCK_REALTIME, &now);
     uint64_t ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-    snprintf(ret, 37, "%08" PRIx64 "-%04" PRIx64 "-7%03" PRIx64 "-%04" PRIx64 "-%012" PRIx64, ms >> 16 & 0xFFFFFFFF, ms & 0xFFFF,
-             a & 0xFFF, (a >> 12 & 0x3FFF) | 0x8000, b & 0xFFFFFFFFFFFF);
+    snprintf(ret, 37, "%08" PRIx64 "-%04" PRIx64 "-7%03" PRIx64 "-%04" PRIx64 "-%012" PRIx64, ms >> 16 & 0xFFFFFFFF,
+             ms & 0xFFFF, a & 0xFFF, (a >> 12 & 0x3FFF) | 0x8000, b & 0xFFFFFFFFFFFF);
 }
 
 static char *append(char **to, const char *text)
@@ -91,7 +92,8 @@ static char *append(char **to, const char *text)
 
 struct intake_item *intake_put(const struct wish *w, const char *caller, const char *asked, intake_told *told, void *of)
 {
-    size_t len = strlen(caller) + strlen(w->ref) + strlen(w->patron) + strlen(asked) + (w->callback ? strlen(w->callback) : 0) + 5;
+    size_t len = strlen(caller) + strlen(w->ref) + strlen(w->patron) + strlen(asked) + 4 +
+                 (w->callback ? strlen(w->callback) + 1 : 0);
     struct intake_item *item = malloc(sizeof *item + len);
 
     if (!item)
@@ -471,7 +473,9 @@ void intake_trouble(struct text *why)
 
 bool intake_busy(bool caught_up)
 {
-    return caught_up ? older(oldest_sent_us(), STUCK_US) : !TAILQ_EMPTY(&unsent) || !TAILQ_EMPTY(&sending) || !TAILQ_EMPTY(&committing);
+    if (caught_up)
+        return older(oldest_sent_us(), STUCK_US);
+    return !TAILQ_EMPTY(&unsent) || !TAILQ_EMPTY(&sending) || !TAILQ_EMPTY(&committing);
 }
 
 struct fault intake_open(struct producer *p, bool is_patient)

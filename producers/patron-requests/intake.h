@@ -3,15 +3,15 @@
  * replica, and only then told as accepted.
  *
  *   gather   while a transaction is under way, what comes waits; then it goes as one batch, one INSERT. The first goes at once.
- *   commit   (caller, ref) decides: what is there already is told as known, with its row, or as another where its content differs.
- *            A lost connection: whether the batch was committed nobody knows, so it is sent again under the same ids.
+ *   commit   (caller, ref) decides: what is there already is told as known, with its row, or as another where its content
+ *            differs. A lost connection: whether the batch was committed nobody knows, so it is sent again under the same ids.
  *   send     in the order of the rows, so that two requests of one patron stay in order.
  *   mark     that it was sent, in batches behind, together with the next rows. Until then the request is in hand, and whoever
  *            sends it a second time waits for the first.
  *
- * What is in hand is bounded (IN_HAND_MAX), and nothing is taken while the lock is not ours, PostgreSQL or Kafka is silent, or
- * a predecessor's rows are not sent: intake_trouble says so. A row that nobody waits for any more, not committed yet, is dropped;
- * one that was committed and could not be sent is the engine's (producer.h), half a minute later or at the next start.
+ * What is in hand is bounded (INTAKE_ROOM), and nothing is taken while the lock is not ours, PostgreSQL or Kafka is silent, or
+ * a predecessor's rows are not sent: intake_trouble says so. A row that nobody waits for any more, not committed yet, is
+ * dropped; one that was committed and could not be sent is the engine's (producer.h), half a minute later or at the next start.
  */
 #ifndef SHELFWIRE_PATRON_REQUESTS_INTAKE_H
 #define SHELFWIRE_PATRON_REQUESTS_INTAKE_H

@@ -153,7 +153,8 @@ struct question looks_question = {
     .sql = "SELECT n.place, r.request_id, r.state, " ROW_JSON
            " FROM unnest($1::integer[], $2::text[], $3::uuid[], $4::text[]) AS n(place, caller, id, ref) CROSS JOIN LATERAL ("
            "SELECT * FROM requests a WHERE a.request_id = n.id AND a.caller = n.caller"
-           " UNION ALL SELECT * FROM requests b WHERE n.id IS NULL AND b.caller = n.caller AND b.ref = n.ref) AS r ORDER BY n.place",
+           " UNION ALL SELECT * FROM requests b WHERE n.id IS NULL AND b.caller = n.caller AND b.ref = n.ref) AS r"
+           " ORDER BY n.place",
     .params = COLUMNS, .put = put, .answered = answered,
 };
 

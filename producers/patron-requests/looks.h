@@ -1,9 +1,9 @@
 /*
  * looks.h - what became of a request: read for whom asks, at once or when its state changes.
  *
- * Many are read with one statement. Whoever waits is told as soon as the state is another than it was when they asked (PostgreSQL
- * notifies; after a lost connection everything is read again), at once where it is final, and at the latest when their time is
- * over. More than LOOKS_WAITING do not wait. LOOK_FAILED: PostgreSQL did not say, within ten seconds.
+ * Many are read with one statement. Whoever waits is told as soon as the state is another than it was when they asked
+ * (PostgreSQL notifies; after a lost connection everything is read again), at once where it is final, and at the latest when
+ * their time is over. More than LOOKS_WAITING do not wait. LOOK_FAILED: PostgreSQL did not say, within ten seconds.
  */
 #ifndef SHELFWIRE_PATRON_REQUESTS_LOOKS_H
 #define SHELFWIRE_PATRON_REQUESTS_LOOKS_H

@@ -36,7 +36,7 @@ const struct setting server_settings[] = {
     {"REQUESTS_PORT", SET_WHOLE, "8484", .least = 0, .most = 65535, .to = &port,
      .help = "port of the HTTP interface; 0: any free one, which is logged"},
     {"REQUESTS_ADDRESS", SET_TEXT, "127.0.0.1", .to = &bind_address,
-     .help = "IPv4 or IPv6 address it is served on; one that is not of the loopback needs REQUESTS_TLS_CERT_FILE and REQUESTS_TLS_KEY_FILE"},
+     .help = "IPv4 or IPv6 address it is served on; one that is not of the loopback demands TLS"},
     {"REQUESTS_TLS_CERT_FILE", SET_TEXT, NULL, .to = &certificate_file,
      .help = "file of the certificate and its chain (PEM): HTTPS instead of HTTP"},
     {"REQUESTS_TLS_KEY_FILE", SET_TEXT, NULL, .to = &key_file, .help = "file of its private key (PEM)"},
@@ -45,7 +45,7 @@ const struct setting server_settings[] = {
     {"REQUESTS_CONNECTIONS_PER_ADDRESS", SET_WHOLE, "1000", .least = 1, .most = 100000, .to = &connections_per_address,
      .help = "of these, from one address"},
     {"REQUESTS_SLOW_SECONDS", SET_WHOLE, "20", .least = 1, .most = IDLE_S, .to = &slow_seconds,
-     .help = "how long a first head, a body, or the taking of an answer may last; a connection that is kept may be idle for 60 s"},
+     .help = "how long a first head, a body, or the taking of an answer may last; a kept connection may be idle for 60 s"},
     {0}};
 
 enum phase { FIRST_HEAD, NEXT_HEAD, BODY, WORK, ANSWER };
@@ -213,7 +213,8 @@ static void read_head(struct connection *c, const char *method, const char *path
     c->waits = h.expects > 0;
     c->lengthy = h.length && strtoull(h.length, NULL, 10) > DROPPED_MAX;
     if (h.authorizations > 1 || h.types > 1 || h.lengths > 1 || h.encodings > 1 || (h.lengths && h.encodings))
-        refuse(c, MHD_HTTP_BAD_REQUEST, "Bad Request", "a header that may come once comes twice, or a length beside a Transfer-Encoding", 0);
+        refuse(c, MHD_HTTP_BAD_REQUEST, "Bad Request",
+               "a header that may come once comes twice, or a length beside a Transfer-Encoding", 0);
     else if (h.length && strtoull(h.length, NULL, 10) > BODY_MAX)
         too_long(c);
     else
@@ -236,8 +237,8 @@ static enum MHD_Result take_body(struct connection *c, const char *bytes, size_t
     return c->r.body.failed ? MHD_NO : MHD_YES;
 }
 
-static enum MHD_Result on_request(void *of, struct MHD_Connection *from, const char *url, const char *method, const char *version,
-                                  const char *upload, size_t *upload_size, void **state)
+static enum MHD_Result on_request(void *of, struct MHD_Connection *from, const char *url, const char *method,
+                                  const char *version, const char *upload, size_t *upload_size, void **state)
 {
     struct connection *c = MHD_get_connection_info(from, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 
@@ -410,7 +411,9 @@ static struct fault read_pem(const char *setting, const char *path, char *ret, s
         return FAULT(MISUSE, "%s: cannot read %s: %s", setting, path, strerror(errno));
     size_t len = fread(ret, 1, size - 1, file);
     ret[len] = '\0';
-    return !len || len == size - 1 || !strstr(ret, "-----BEGIN") ? FAULT(MISUSE, "%s: %s is no PEM file", setting, path) : FAULT_OK;
+    if (!len || len == size - 1 || !strstr(ret, "-----BEGIN"))
+        return FAULT(MISUSE, "%s: %s is no PEM file", setting, path);
+    return FAULT_OK;
 }
 
 struct fault server_settled(void)
@@ -423,8 +426,8 @@ struct fault server_settled(void)
     if (!certificate_file != !key_file)
         return FAULT(MISUSE, "REQUESTS_TLS_CERT_FILE and REQUESTS_TLS_KEY_FILE belong together: set both");
     if (!loopback && !certificate_file)
-        return FAULT(MISUSE, "REQUESTS_ADDRESS=%s is reached from elsewhere: set REQUESTS_TLS_CERT_FILE and REQUESTS_TLS_KEY_FILE,"
-                             " or keep to 127.0.0.1 and put a proxy in front", bind_address);
+        return FAULT(MISUSE, "REQUESTS_ADDRESS=%s is reached from elsewhere: set REQUESTS_TLS_CERT_FILE and"
+                             " REQUESTS_TLS_KEY_FILE, or keep to 127.0.0.1 and put a proxy in front", bind_address);
     if (certificate_file) {
         TRY(read_pem("REQUESTS_TLS_CERT_FILE", certificate_file, certificate, sizeof certificate));
         TRY(read_pem("REQUESTS_TLS_KEY_FILE", key_file, key, sizeof key));
@@ -476,9 +479,9 @@ static struct MHD_Daemon *start(const union address *address)
     return MHD_start_daemon(flags, (uint16_t)port, NULL, NULL, on_request, NULL, MHD_OPTION_EXTERNAL_LOGGER, no_log, NULL,
                             MHD_OPTION_SOCK_ADDR, address, MHD_OPTION_NOTIFY_CONNECTION, on_connection, NULL,
                             MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_UNESCAPE_CALLBACK, undecoded, NULL,
-                            MHD_OPTION_CONNECTION_LIMIT, (unsigned)(connections_max + SPARE), MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-                            (unsigned)connections_per_address, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY,
-                            MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u,
+                            MHD_OPTION_CONNECTION_LIMIT, (unsigned)(connections_max + SPARE),
+                            MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)connections_per_address,
+                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u,
                             MHD_OPTION_ARRAY, certificate_file ? tls : tls + 2, MHD_OPTION_END);
 }
 

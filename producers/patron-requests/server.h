@@ -1,13 +1,13 @@
 /*
  * server.h - HTTP on the program's own loop (libmicrohttpd, no thread): connections, their limits, whole requests, answers.
  *
- * A request is shown twice: with its head, when it may be refused, and whole. It is answered once, then or later; until it is, its
- * connection is suspended and costs nothing. What is refused by its head is read to the end of its body all the same, so that
- * the answer arrives, unless the body is much too long or the client waits for "100 Continue".
+ * A request is shown twice: with its head, when it may be refused, and whole. It is answered once, then or later; until it is,
+ * its connection is suspended and costs nothing. What is refused by its head is read to the end of its body all the same, so
+ * that the answer arrives, unless the body is much too long or the client waits for "100 Continue".
  *
  * Bounds     a body has 1 MiB; all bodies held at a time 32 MiB; a head 8 KiB, of which libmicrohttpd answers what is longer.
- *            A first head, a body, and the taking of an answer may last REQUESTS_SLOW_SECONDS each, a kept connection be idle for
- *            60 s: else it is closed, after a 408 where a body is late. So who sends a byte a second is slow, too.
+ *            A first head, a body, and the taking of an answer may last REQUESTS_SLOW_SECONDS each, a kept connection be idle
+ *            for 60 s: else it is closed, after a 408 where a body is late. So who sends a byte a second is slow, too.
  *            Of connections there are REQUESTS_CONNECTIONS, and of one address REQUESTS_CONNECTIONS_PER_ADDRESS, of which more
  *            are closed at once; when all are taken, the one that has been silent for longest gives way.
  * Refused    besides: two of Authorization, Content-Type, Content-Length, Transfer-Encoding; a length beside a

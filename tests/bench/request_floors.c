@@ -5,7 +5,7 @@
  *                         connections; rate: posts a second, evenly, whoever is late (0: as fast as each is answered). Times
  *                         are from when a post should have been sent
  *   request_floors http   libmicrohttpd alone: reads the same posts, answers the same answer; its port, then on SIGTERM its CPU
- *   request_floors pg     [count=200000] [batch=30]   the same rows, in batches as large, one transaction each, then their marks
+ *   request_floors pg     [count=200000] [batch=30]   the same rows in batches as large, with the marks of the last ones
  *   request_floors kafka  servers= topic= [count=200000]   the same messages, acks=all
  *
  * The last line on standard output is a JSON object; CPU is user and system time of this process.
@@ -79,8 +79,9 @@ static const char item[] = "1ec54964-70f0-44cc-bd19-2a892ea0d336", pickup[] = "9
 /* One request of 200 bytes. */
 static int write_request(char *to, size_t size, const char *prefix, int64_t n)
 {
-    return snprintf(to, size, "{\"ref\":\"%s-%" PRId64 "\",\"service\":\"folio\",\"action\":\"hold_item\",\"patron\":\"reader-%06" PRId64
-                              "\",\"item\":\"%s\",\"pickup\":\"%s\"}", prefix, n, n % 20000, item, pickup);
+    return snprintf(to, size, "{\"ref\":\"%s-%" PRId64 "\",\"service\":\"folio\",\"action\":\"hold_item\","
+                              "\"patron\":\"reader-%06" PRId64 "\",\"item\":\"%s\",\"pickup\":\"%s\"}",
+                    prefix, n, n % 20000, item, pickup);
 }
 
 /* ---- the load ---- */
@@ -119,7 +120,8 @@ static void post(struct connection *c, int64_t due_us)
         body[len++] = ']';
     c->out_len = (size_t)snprintf(c->out, POST_MAX + 512,
                                   "POST /requests HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n"
-                                  "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%.*s", token, len, (int)len, body);
+                                  "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%.*s",
+                                  token, len, (int)len, body);
     c->out_at = c->in_len = 0;
     c->busy = true;
     c->due_us = due_us;
@@ -178,7 +180,8 @@ static int by_size(const void *a, const void *b)
 
 static void connect_all(int epoll, int port)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 
     connections = calloc((size_t)connection_count, sizeof *connections);
     for (int i = 0; i < connection_count; i++) {
@@ -233,22 +236,25 @@ static int load(void)
     }
     int64_t spent = now_us() - counted_from;
     qsort(waits, (size_t)wait_count, sizeof *waits, by_size);
-    printf("{\"requests_per_s\":%.0f,\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"max_ms\":%.2f,\"accepted\":%" PRId64 ",\"others\":%" PRId64 ",\"cpu_s\":%.3f}\n",
-           (double)(answered - counted) * items * 1e6 / (double)spent, wait_count ? waits[wait_count / 2] / 1e3 : 0,
-           wait_count ? waits[wait_count * 99 / 100] / 1e3 : 0, wait_count ? waits[wait_count - 1] / 1e3 : 0, answered * items, others * items,
+    if (!wait_count)
+        die("nothing was answered");
+    printf("{\"requests_per_s\":%.0f,\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"max_ms\":%.2f,",
+           (double)(answered - counted) * items * 1e6 / (double)spent, waits[wait_count / 2] / 1e3,
+           waits[wait_count * 99 / 100] / 1e3, waits[wait_count - 1] / 1e3);
+    printf("\"accepted\":%" PRId64 ",\"others\":%" PRId64 ",\"cpu_s\":%.3f}\n", answered * items, others * items,
            (double)(cpu_us() - cpu) / 1e6);
     return 0;
 }
 
 /* ---- libmicrohttpd alone ---- */
 
-static const char taken[] = "{\"request_id\":\"01a217c9-c026-7ccd-bbcb-ea37b6dc07ec\",\"ref\":\"bench-0000000\",\"service\":\"folio\","
-                            "\"action\":\"hold_item\",\"state\":\"accepted\"}";
+static const char taken[] = "{\"request_id\":\"01a217c9-c026-7ccd-bbcb-ea37b6dc07ec\",\"ref\":\"bench-0000000\","
+                            "\"service\":\"folio\",\"action\":\"hold_item\",\"state\":\"accepted\"}";
 static volatile sig_atomic_t stopping;
 static int64_t served;
 
-static enum MHD_Result on_request(void *of, struct MHD_Connection *from, const char *url, const char *method, const char *version,
-                                  const char *upload, size_t *upload_size, void **state)
+static enum MHD_Result on_request(void *of, struct MHD_Connection *from, const char *url, const char *method,
+                                  const char *version, const char *upload, size_t *upload_size, void **state)
 {
     (void)of, (void)url, (void)method, (void)version, (void)upload;
     if (!*state) {
@@ -259,7 +265,8 @@ static enum MHD_Result on_request(void *of, struct MHD_Connection *from, const c
         *upload_size = 0;
         return MHD_YES;
     }
-    struct MHD_Response *response = MHD_create_response_from_buffer(sizeof taken - 1, (void *)(uintptr_t)taken, MHD_RESPMEM_MUST_COPY);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(sizeof taken - 1, (void *)(uintptr_t)taken, MHD_RESPMEM_MUST_COPY);
     MHD_add_response_header(response, "Content-Type", "application/json");
     MHD_add_response_header(response, "Cache-Control", "no-store");
     MHD_add_response_header(response, "Location", "/requests/01a217c9-c026-7ccd-bbcb-ea37b6dc07ec");
@@ -277,8 +284,8 @@ static void on_signal(int signal)
 
 static int http(void)
 {
-    struct MHD_Daemon *daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, NULL, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                                                 (size_t)8192, MHD_OPTION_END);
+    struct MHD_Daemon *daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, NULL,
+                                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)8192, MHD_OPTION_END);
     int epoll = daemon ? MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd : -1, outer = epoll_create1(0);
     MHD_UNSIGNED_LONG_LONG wait_ms;
 
@@ -325,8 +332,10 @@ static int pg(void)
 {
     static const char insert[] =
         "INSERT INTO requests (request_id, caller, ref, service, action, patron, asked, callback_url, trace_id)"
-        " SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[], $8::text[], $9::text[])"
+        " SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[], $8::text[],"
+        " $9::text[])"
         " ON CONFLICT (caller, ref) DO NOTHING";
+    static const char mark[] = "UPDATE requests SET sent_at = clock_timestamp() WHERE request_id = ANY ($1::uuid[])";
     PGconn *conn = PQconnectdb("");
     int count = atoi(arg("count", "200000")), batch = atoi(arg("batch", "30"));
 
@@ -334,7 +343,7 @@ static int pg(void)
         die("PostgreSQL: %s", PQerrorMessage(conn));
     check(conn, PQexec(conn, "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off"));
     check(conn, PQprepare(conn, "insert", insert, 0, NULL));
-    check(conn, PQprepare(conn, "mark", "UPDATE requests SET sent_at = clock_timestamp() WHERE request_id = ANY ($1::uuid[])", 0, NULL));
+    check(conn, PQprepare(conn, "mark", mark, 0, NULL));
     for (int i = 0; i < 9; i++)
         columns[i] = malloc(65536);
     char *before = calloc(1, 65536);
@@ -403,13 +412,14 @@ static int kafka(void)
     int64_t begin = now_us(), cpu = cpu_us();
     for (int n = 0; n < count;) {
         snprintf(key, sizeof key, "reader-%06d", n % 20000);
-        int len = snprintf(value, sizeof value, "{\"request_id\":\"01a217c9-c026-7ccd-bbcb-%012x\",\"service\":\"folio\",\"action\":\"hold_item\","
-                                                "\"patron\":\"%s\"}", n, key);
+        int len = snprintf(value, sizeof value, "{\"request_id\":\"01a217c9-c026-7ccd-bbcb-%012x\",\"service\":\"folio\","
+                                                "\"action\":\"hold_item\",\"patron\":\"%s\"}", n, key);
         rd_kafka_headers_t *h = rd_kafka_headers_new(8);
         for (int i = 0; i < 7; i++)
             rd_kafka_header_add(h, "ce_some_header", -1, "patron-requests/01a217c9-c026-7ccd", -1);
-        if (rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_KEY(key, strlen(key)), RD_KAFKA_V_VALUE(value, (size_t)len),
-                              RD_KAFKA_V_HEADERS(h), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END)) {
+        if (rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_KEY(key, strlen(key)),
+                              RD_KAFKA_V_VALUE(value, (size_t)len), RD_KAFKA_V_HEADERS(h),
+                              RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END)) {
             rd_kafka_headers_destroy(h);
             rd_kafka_poll(rk, 1);
             continue;
@@ -418,8 +428,8 @@ static int kafka(void)
         rd_kafka_poll(rk, 0);
     }
     rd_kafka_flush(rk, 60000);
-    printf("{\"messages_per_s\":%.0f,\"acknowledged\":%" PRId64 ",\"cpu_s\":%.3f}\n", count * 1e6 / (double)(now_us() - begin), acknowledged,
-           (double)(cpu_us() - cpu) / 1e6);
+    printf("{\"messages_per_s\":%.0f,\"acknowledged\":%" PRId64 ",\"cpu_s\":%.3f}\n",
+           count * 1e6 / (double)(now_us() - begin), acknowledged, (double)(cpu_us() - cpu) / 1e6);
     rd_kafka_destroy(rk);
     return 0;
 }

@@ -1,6 +1,6 @@
 /*
- * Requests as callers send them. Whatever comes, it is refused in words or it is one that the tables know; then what is stored of it
- * is JSON that PostgreSQL takes, and asks for the same.
+ * Requests as callers send them. Whatever comes, it is refused in words or it is one that the tables know; then what is stored
+ * of it is JSON that PostgreSQL takes, without what stands in columns.
  */
 #include "producers/patron-requests/forms.c"
 

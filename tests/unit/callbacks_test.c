@@ -1,5 +1,5 @@
 /*
- * Where callbacks may go. A receiver is trusted by what a URL begins with, so a URL must not mean another place than it seems to.
+ * Where callbacks may go. A receiver is trusted by what a URL begins with, so none may mean another place than it seems to.
  */
 #include "producers/patron-requests/callbacks.c"
 
@@ -93,7 +93,7 @@ static void test_urls(void **state)
     assert_non_null(callback_refused("https://hooks.example.edu/a/b"));
 }
 
-/* RFC 4231 has no time in front: the same computation, over a text of ours, by another program (openssl dgst -hmac). */
+/* What is signed, and how it is written. */
 static void test_signature(void **state)
 {
     char signature[128], want[65];
@@ -114,7 +114,8 @@ static void test_signature(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_prefixes), cmocka_unit_test(test_urls), cmocka_unit_test(test_signature)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_prefixes), cmocka_unit_test(test_urls),
+                                       cmocka_unit_test(test_signature)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

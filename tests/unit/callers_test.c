@@ -20,8 +20,8 @@ static PGresult *table(void)
         {"one", "folio,oneclick", "secret", "7b4e8215f984725a9275a8a30f6b7d19d9a0c1854c63cb960fad73c2cc0c1d6e"},
         {"two", "wise", "", "73a2d426651b3e1823e2098de832df2219d240839645bf1421b3ccb28e102fac"},
     };
-    PGresAttDesc columns[4] = {{.name = (char *)(uintptr_t)"a"}, {.name = (char *)(uintptr_t)"b"}, {.name = (char *)(uintptr_t)"c"},
-                               {.name = (char *)(uintptr_t)"d"}};
+    static char name[] = "x";
+    PGresAttDesc columns[4] = {{.name = name}, {.name = name}, {.name = name}, {.name = name}};
     PGresult *res = PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK);
 
     PQsetResultAttrs(res, 4, columns);
