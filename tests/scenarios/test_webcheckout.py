@@ -455,7 +455,7 @@ def test_what_was_given_back_is_asked_for_once(world):
 
 @pytest.mark.parametrize("api", ["1.1", "2.0"])
 def test_the_session_times_out_in_the_middle_of_a_poll(world, api):
-    world.sandbox.settings(webcheckout={"api": api, "session_seconds": 0.25, "latency_ms": 100})
+    world.sandbox.settings(webcheckout={"api": api, "session_seconds": 0.7, "latency_ms": 220})
     put(world, *[reserved(i, person(i), at("10:00"), at("11:00")) for i in range(1, 21)])
     poll(world, WEBCHECKOUT_API=api, WEBCHECKOUT_LIMIT=5)
     assert oids(world) == set(range(1, 21))
