@@ -47,7 +47,8 @@ static const char *const properties[] = {"userid", "barcode"};
 
 static const struct setting settings[] = {
     {"WEBCHECKOUT_URL", SET_URL, NULL, .required = true, .to = &reach.url,
-     .help = "WebCheckout's address, before /rest: https://example.webcheckout.net (before version 4.5.0 with /webcheckout behind it)"},
+     .help = "WebCheckout's address, before /rest, as https://example.webcheckout.net (before version 4.5.0, which had it below"
+             " /webcheckout, with that behind it)"},
     {"WEBCHECKOUT_USERNAME", SET_TEXT, NULL, .required = true, .to = &reach.username,
      .help = "user id of an account that is an operator at the centres"},
     {"WEBCHECKOUT_PASSWORD", SET_SECRET, NULL, .required = true, .to = &reach.password,
@@ -73,7 +74,7 @@ static const struct setting settings[] = {
     {"WEBCHECKOUT_LIMIT", SET_WHOLE, "500", .least = 1, .most = WEBCHECKOUT_ROWS_MAX, .to = &limit_setting,
      .help = "allocations of one centre and state to ask for at first; where there are more, it is doubled"},
     {"PASSAGEPOINT_DESTINATIONS", SET_JSON, NULL, .required = true, .to = &destinations,
-     .help = "the gate's destination for each checkout centre, as {\"53207831\": \"Main Library\"}; \"*\" stands for the others"},
+     .help = "the gate's destination for each centre, as {\"53207831\": \"Main Library\"}; \"*\" stands for the others"},
     {"PREREG_MINUTES_BEFORE", SET_WHOLE, "0", .least = 0, .most = 1440, .to = &rules.minutes_before,
      .help = "how long before a booking the gate opens, minutes"},
     {"PREREG_MINUTES_AFTER", SET_WHOLE, "0", .least = 0, .most = 1440, .to = &rules.minutes_after,
@@ -381,7 +382,7 @@ static struct fault check_center(struct producer *p, const struct webcheckout_se
 
 static struct fault check(struct producer *p)
 {
-    const struct webcheckout_session *session;
+    const struct webcheckout_session *session = NULL;
     char version[WEBCHECKOUT_ID_SIZE];
     struct question q = {.what = ASK_INFO, .ret = version};
 

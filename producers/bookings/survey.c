@@ -159,7 +159,8 @@ static void take_over(struct wanted *at, size_t n, const struct taken *t)
             continue;
         if (count == 1) {
             at[i].prereg_id = t->prereg_id;
-            snprintf(at[i].reason, sizeof at[i].reason, "made by the old script%s", t->prereg_id ? "" : ", its id is unknown");
+            snprintf(at[i].reason, sizeof at[i].reason, "made by the old script%s",
+                     t->prereg_id ? "" : ", its id is unknown");
             continue;
         }
         at[i].answer = "unknown";

@@ -167,10 +167,12 @@ static void find_problem(const struct row *row, const struct fault *f, struct sl
         return;
     } else if (!row->person[0]) {
         ret->problem = BLANK_ID;
-        snprintf(ret->why, sizeof ret->why, "the patron of %s has no %s in WebCheckout: nobody can be let in", name, rules.id_question);
+        snprintf(ret->why, sizeof ret->why, "the patron of %s has no %s in WebCheckout: nobody can be let in", name,
+                 rules.id_question);
     } else if (f->kind) {
         ret->problem = BAD_ID;
-        snprintf(ret->why, sizeof ret->why, "%s: mend the %s of the patron of %s in WebCheckout", f->what, rules.id_question, name);
+        snprintf(ret->why, sizeof ret->why, "%s: mend the %s of the patron of %s in WebCheckout", f->what, rules.id_question,
+                 name);
     }
 }
 
@@ -183,8 +185,9 @@ static void slot_read(const struct row *row, const char *destination, struct slo
     if (!f.kind && (f = sendable(row->book_id, ret->asked, destination)).kind)
         ret->asked[0] = '\0';
     find_problem(row, &f, ret);
-    *ret_row = (struct window_row){.start = row->start, .end = row->end, .live = (ret->live || row->given_back) && !ret->problem,
-                                   .checked_in = row->given_back, .destination = destination};
+    bool live = (ret->live || row->given_back) && !ret->problem;
+    *ret_row = (struct window_row){.start = row->start, .end = row->end, .live = live, .checked_in = row->given_back,
+                                   .destination = destination};
 }
 
 static int order_rows(const void *left, const void *right)

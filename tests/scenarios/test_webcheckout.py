@@ -1,4 +1,4 @@
-"""webcheckout-allocations: what is reserved and handed out in WebCheckout, as the windows a person would expect, each sent once."""
+"""webcheckout-allocations: what is reserved or handed out, as the windows a person would expect, each sent once."""
 import collections
 import dataclasses
 import datetime
@@ -98,7 +98,8 @@ def test_an_allocation_opens_the_gate(world, api, spoken):
             assert_valid(topic, m)
             assert m.json()["source"] == "webcheckout" and m.key.decode() == m.json()[owner]
     gate = sorted((int(g["startTime"]), int(g["endTime"]), g["destination"]) for g in world.sandbox.preregs())
-    assert gate == [(int(at(a).timestamp()), int(at(b).timestamp()), DESTINATION) for a, b in (("10:00", "12:00"), ("13:00", "14:00"))]
+    assert gate == [(int(at(a).timestamp()), int(at(b).timestamp()), DESTINATION)
+                    for a, b in (("10:00", "12:00"), ("13:00", "14:00"))]
     assert {v["uniqueId"] for v in world.sandbox.visitors()} == {p.barcode, q.barcode}
     assert world.desk() == []
 
@@ -122,7 +123,8 @@ def test_the_same_person_in_libcal_and_webcheckout(world):
     world.start_all()
     world.await_made(2)
     world.await_no_lag()
-    rows = world.db.rows("SELECT source, booking_id, asked_id, primary_id, destination, starts_at, ends_at FROM appts ORDER BY 1")
+    rows = world.db.rows("SELECT source, booking_id, asked_id, primary_id, destination, starts_at, ends_at FROM appts"
+                         " ORDER BY source")
     assert rows == [("libcal", "cs_1", p.asked_id, p.primary_id, DESTINATION, at("10:00"), at("11:00")),
                     ("webcheckout", "1", p.asked_id, p.primary_id, DESTINATION, at("10:30"), at("12:00"))]
     assert {(m.key.decode(), m.json()["source"]) for m in world.read_topic("bookings.new")} == {
@@ -189,7 +191,7 @@ CASES = {
     "cancelled before it was made": Case({}, {"state": "Cancelled"}, [], "cancelled in WebCheckout", made=False),
     "cancelled, its times are gone": Case({}, {"state": "CANCELED", "pickupTime": None, "returnTime": None}, [],
                                           "no longer at this checkout centre", ("withdraw",)),
-    "given back": Case({}, {"state": "RETURNED", "realStartTime": written(at("10:00", day=0) - datetime.timedelta(days=2))}, TEN),
+    "given back": Case({}, {"state": "RETURNED", "realStartTime": written(at("10:00", day=-2))}, TEN),
     "closed, and never handed out": Case({}, {"state": "CLOSED"}, [], "cancelled in WebCheckout", ("withdraw",)),
     "vanished": Case({}, None, [], "no longer at this checkout centre", ("withdraw",)),
     "vanished before it was made": Case({}, None, [], "no longer at this checkout centre", made=False),
@@ -238,10 +240,11 @@ class Table:
     def take(self):
         poll(self.world, **ALL_CENTERS)
         found, desk = collections.defaultdict(list), collections.defaultdict(list)
-        for oid, *rest in self.world.db.rows("SELECT booking_id::bigint, starts_at, ends_at, wanted, unwanted_reason FROM appts"):
+        for oid, *rest in self.world.db.rows("SELECT booking_id::bigint, starts_at, ends_at, wanted, unwanted_reason"
+                                             " FROM appts"):
             found[oid].append(rest)
-        for oid, kind in self.world.db.rows("SELECT coalesce(a.booking_id, d.subject)::bigint, kind FROM desk d LEFT JOIN appts a"
-                                            " ON a.appt_id::text = d.subject WHERE closed_at IS NULL"):
+        for oid, kind in self.world.db.rows("SELECT coalesce(a.booking_id, d.subject)::bigint, kind FROM desk d LEFT JOIN"
+                                            " appts a ON a.appt_id::text = d.subject WHERE closed_at IS NULL"):
             desk[oid].append(kind)
         return found, desk
 
@@ -323,7 +326,8 @@ def test_people_whose_allocation_came_without_their_ids_are_asked_for(world):
     bare = {"_class": "person", "oid": patron(p)["oid"]}
     put(world, elsewhere, reserved(1, p, at("10:00"), at("11:00"), patron=bare),
         reserved(2, p, at("12:00"), at("13:00"), patron=bare), reserved(3, q, at("10:00"), at("11:00"), patron={
-            "_class": "person", "oid": patron(q)["oid"]}), reserved(4, p, at("10:00"), at("11:00", day=2), patron=bare, state="CANCELED"))
+            "_class": "person", "oid": patron(q)["oid"]}),
+        reserved(4, p, at("10:00"), at("11:00"), patron=bare, state="CANCELED"))
     poll(world)
     assert oids(world) == {1, 2} and world.desk() == [("blank_id", "3")]
     assert world.db.rows("SELECT DISTINCT asked_id FROM appts") == [(p.asked_id,)]
@@ -436,7 +440,8 @@ def test_what_was_given_back_is_asked_for_once(world):
     put(world, reserved(1, person(1), at("10:00"), at("11:00"), state="CHECKOUT"))
     producer = world.start("webcheckout-allocations")
     wait_for(lambda: oids(world) == {1}, "not seen")
-    change(world, 1, state="RETURNED", realStartTime=written(datetime.datetime.now(NEW_YORK) - datetime.timedelta(minutes=5)))
+    handed_over = datetime.datetime.now(NEW_YORK) - datetime.timedelta(minutes=5)
+    change(world, 1, state="RETURNED", realStartTime=written(handed_over))
     wait_for(lambda: asked(world), "not asked for" + producer.tail())
 
     def three_more(state):
@@ -515,8 +520,9 @@ def test_check_says_what_is_right_and_which_states_are_in_no_list(world):
         reserved(3, person(2), at("10:00"), at("11:00"), "RETURNED"))
     run = world.run("webcheckout-allocations", "--check")
     assert run.process.returncode == 0, run.tail()
-    for words in ("PostgreSQL", "Kafka answers", "the log-in works", "version 5.2.1", f'checkout centre {CENTER} is "College Library"',
-                  DESTINATION, "1 allocations in the state RESERVATION", "of 3 allocations there 1 are in a live state, and of 3",
+    for words in ("PostgreSQL", "Kafka answers", "the log-in works", "version 5.2.1",
+                  f'checkout centre {CENTER} is "College Library"', DESTINATION, "1 allocations in the state RESERVATION",
+                  "of 3 allocations there 1 are in a live state, and of 3",
                   '--  WebCheckout: 1 of them are in the state "PENDING"', "ready to run"):
         assert words in run.log(), run.tail()
     assert world.topics() == set() and world.db.one("SELECT count(*) FROM appts") == 0
@@ -526,7 +532,8 @@ def test_check_names_what_is_wrong(world):
     for changed, code, words in [
             ({"WEBCHECKOUT_PASSWORD": "wrong"}, 100, "refuses the user id or password"),
             ({"WEBCHECKOUT_CENTERS": OTHER, "PASSAGEPOINT_DESTINATIONS": '{"*": "x"}'}, 100, "WEBCHECKOUT_CENTERS"),
-            ({"PASSAGEPOINT_DESTINATIONS": '{"1234": "x"}'}, 100, f"PASSAGEPOINT_DESTINATIONS: no destination for checkout centre {CENTER}"),
+            ({"PASSAGEPOINT_DESTINATIONS": '{"1234": "x"}'}, 100,
+             f"PASSAGEPOINT_DESTINATIONS: no destination for checkout centre {CENTER}"),
             ({"WEBCHECKOUT_URL": "http://127.0.0.1:1"}, 111, "WEBCHECKOUT_URL"),
             ({"WEBCHECKOUT_API": "1.1"}, 100, "bearer token")]:
         run = world.run("webcheckout-allocations", "--check", **changed)

@@ -35,7 +35,8 @@ static const struct {
     {"handed out without a reservation", "7 10:00-12:00 out", "", "", "10:01", "| 7 10:00-12:00", false},
     {"it is known", "7 10:00-12:00", "7 10:00-12:00", "", "08:00", "kept", false},
     {"it was handed out", "7 10:00-12:00 out", "7 10:00-12:00", "", "10:01", "kept", false},
-    {"it was handed out between two searches", "7 10:00-12:00, 7 10:00-12:00 out later", "", "", "10:01", "| 7 10:00-12:00", false},
+    {"it was handed out between two searches", "7 10:00-12:00, 7 10:00-12:00 out later", "", "", "10:01", "| 7 10:00-12:00",
+     false},
     {"between two searches it changed: the later is right", "7 10:00-12:00, 7 10:00-13:00 out later", "", "", "10:01",
      "| 7 10:00-13:00", false},
     {"picked up late, and its time with it", "7 10:07-12:00 out", "7 10:00-12:00", "", "10:08", "kept", false},
@@ -52,13 +53,15 @@ static const struct {
     {"given back, and its end with it", "", "7 10:00-12:00", "7 10:00-10:20 back", "10:30", "kept ? 7", false},
     {"given back, and its hand-over is not sent", "", "7 10:00-12:00", "7 10:00-12:00 ended", "10:30", "kept ? 7", false},
     {"given back, seen for the first time", "7 10:00-12:00 back", "", "", "10:30", "", false},
-    {"its hand-over lies ahead: it was cancelled", "", "7 10:00-12:00", "7 10:00-12:00 back", "08:00", "cancelled in WebCheckout ? 7",
+    {"its hand-over lies ahead: it was cancelled", "", "7 10:00-12:00", "7 10:00-12:00 back", "08:00",
+     "cancelled in WebCheckout ? 7",
      false},
 
     {"nobody has it any more", "", "7 10:00-12:00", "", "08:00", "no longer at this checkout centre ? 7 gone", false},
     {"the lists missed it, by oid it is there", "", "7 10:00-12:00", "7 10:00-12:00", "08:00", "kept ? 7", false},
     {"the question fails", "", "7 10:00-12:00", "fails", "08:00", "kept ? 7", false},
-    {"it went to another centre", "", "7 10:00-12:00", "7 10:00-12:00 away", "08:00", "no longer at this checkout centre ? 7 gone", false},
+    {"it went to another centre", "", "7 10:00-12:00", "7 10:00-12:00 away", "08:00",
+     "no longer at this checkout centre ? 7 gone", false},
     {"it says no centre", "7 10:00-12:00 anywhere", "", "", "08:00", "| 7 10:00-12:00", false},
     {"another centre's in our list", "7 10:00-12:00 away", "", "", "08:00", "", false},
     {"another centre behind this door has its window", "7 10:00-12:00", "7 10:00-12:00 away", "", "08:00", "kept", false},
@@ -66,14 +69,17 @@ static const struct {
     {"new in a list that is not whole", "7 10:00-12:00", "8 10:00-12:00", "", "08:00", "kept | 7 10:00-12:00", true},
     {"it is over and left the lists", "", "7 10:00-12:00", "", "12:00", "kept", false},
     {"it is over and not given back", "7 10:00-12:00 out", "7 10:00-12:00", "", "12:30", "kept", false},
-    {"since yesterday, cancelled today", "", "7 10:00-60:00", "7 10:00-60:00 cancelled", "34:00", "cancelled in WebCheckout ? 7", false},
+    {"since yesterday, cancelled today", "", "7 10:00-60:00", "7 10:00-60:00 cancelled", "34:00",
+     "cancelled in WebCheckout ? 7", false},
     {"since yesterday, given back today", "", "7 10:00-60:00", "7 10:00-60:00 back", "34:00", "kept ? 7", false},
     {"since yesterday, new to us", "7 10:00-60:00 out", "", "", "34:00", "| 7 10:00-60:00", false},
     {"beyond the days that are watched", "7 82:00-83:00", "8 82:00-83:00", "", "08:00", "kept", false},
-    {"on the last day that is watched", "7 70:00-71:00", "8 70:00-71:00", "", "08:00", "no longer at this checkout centre ? 8 gone"
+    {"on the last day that is watched", "7 70:00-71:00", "8 70:00-71:00", "", "08:00",
+     "no longer at this checkout centre ? 8 gone"
      " | 7 70:00-71:00", false},
 
-    {"it moved", "7 14:00-16:00", "7 10:00-12:00", "7 14:00-16:00", "08:00", "moved or shortened in WebCheckout ? 7 | 7 14:00-16:00",
+    {"it moved", "7 14:00-16:00", "7 10:00-12:00", "7 14:00-16:00", "08:00",
+     "moved or shortened in WebCheckout ? 7 | 7 14:00-16:00",
      false},
     {"it moved beyond the days", "7 110:00-111:00", "7 10:00-12:00", "7 110:00-111:00", "08:00",
      "moved or shortened in WebCheckout ? 7", false},
@@ -301,7 +307,8 @@ static void test_given_back(void **state)
     expect("and not again", "", window, "", "10:40", true, "kept");
     expect("whatever else is listed", "8 10:00-14:00", window, "", "10:50", true, "kept | 8 10:00-14:00");
     expect("handed out again", "7 10:00-14:00 out", window, "", "11:00", true, "kept");
-    expect("so that it is asked for anew", "", window, "7 10:00-14:00 cancelled", "11:10", true, "cancelled in WebCheckout ? 7");
+    expect("so that it is asked for anew", "", window, "7 10:00-14:00 cancelled", "11:10", true,
+           "cancelled in WebCheckout ? 7");
 
     expect("given back", "", window, "7 10:00-14:00 back", "11:20", true, "kept ? 7");
     expect("and over", "", "", "", "39:00", true, "");
@@ -426,8 +433,8 @@ static void test_said(void **state)
     } rows[] = {
         {"7 10:00-12:00", "{\"start\":\"2026-10-12T14:00:00Z\",\"end\":\"2026-10-12T16:00:00Z\",\"status\":\"RESERVATION\","
                           "\"unique_id\":\"CK-7\",\"asked_id\":\"ANN\"}"},
-        {"7 10:00-12:00 blank", "{\"start\":\"2026-10-12T14:00:00Z\",\"end\":\"2026-10-12T16:00:00Z\",\"status\":\"RESERVATION\","
-                                "\"unique_id\":\"CK-7\"}"},
+        {"7 10:00-12:00 blank", "{\"start\":\"2026-10-12T14:00:00Z\",\"end\":\"2026-10-12T16:00:00Z\","
+                                "\"status\":\"RESERVATION\",\"unique_id\":\"CK-7\"}"},
         {"7 06:00-12:00 back", "{\"start\":\"2026-10-12T10:00:00Z\",\"end\":\"2026-10-12T16:00:00Z\",\"status\":\"RETURNED\","
                                "\"unique_id\":\"CK-7\",\"asked_id\":\"ANN\",\"given_back\":true}"},
     };
