@@ -19,101 +19,34 @@ import json
 import os
 import pathlib
 import re
-import shlex
-import shutil
 import signal
 import socket
-import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
-import confluent_kafka.admin
-import psycopg2
-
-from bench import ROOT, SERVICES, TICK, Failed, free_port, fsync_ms, machine_ticks, memory_kb, say, stat_ticks
+from common import (PARTITIONS, TICK, Failed, Services, add_options, aligned, free_port, fsync_ms, machine_ticks, main_of, median_of,
+                    memory_kb, reached, say, stat_ticks)
 
 TOPICS = ("folio.requests", "wise.holds.prepare", "oneclick.requests")
-PARTITIONS = 10
 
 
-class Bench:
+class Bench(Services):
     def __init__(self, options):
-        self.options, self.processes = options, []
-        self.bin = pathlib.Path(options.bin).resolve()
-        for name in ("patron-requests", "migrate", "request_floors"):
-            if not (self.bin / name).exists():
-                raise Failed(f"{self.bin / name} is missing: cmake --preset release && cmake --build build")
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="shelfwire-bench-", dir=options.dir))
-        self.dir.chmod(0o755)
+        super().__init__(options, ["patron-requests"], "request_floors")
         self.runs = 0
 
-    def __enter__(self):
-        try:
-            self.start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        for process in self.processes:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        for script, folder in (("kafka.sh", "kafka"), ("postgres.sh", "postgres")):
-            if (self.dir / folder).exists():
-                subprocess.run([SERVICES / script, "kill", self.dir / folder], capture_output=True, check=False)
-        shutil.rmtree(self.dir, ignore_errors=True)
-
-    def service(self, script, *args):
-        done = subprocess.run([SERVICES / script, *args], capture_output=True, text=True, env={**os.environ, "FSYNC": "on"}, check=False)
-        if done.returncode:
-            raise Failed(done.stderr.strip() or f"{script} failed")
-        return done.stdout
-
-    def settings_of(self, script, folder):
-        return dict(word.split("=", 1) for word in shlex.split(self.service(script, "env", folder)) if "=" in word)
-
     def start(self):
-        say(self.service("postgres.sh", "start", self.dir / "postgres").strip())
-        say(self.service("kafka.sh", "start", self.dir / "kafka").strip())
-        self.pg = self.settings_of("postgres.sh", self.dir / "postgres")
-        self.kafka = self.settings_of("kafka.sh", self.dir / "kafka")["KAFKA_BOOTSTRAP_SERVERS"]
-        self.postmaster = int((self.dir / "postgres/data/postmaster.pid").read_text().split()[0])
-        self.broker = int((self.dir / "kafka/broker-1/pid").read_text().split()[0])
-        self.env = {**os.environ, **self.pg, "KAFKA_BOOTSTRAP_SERVERS": self.kafka, "SQL_DIR": str(ROOT / "schemas/sql"), "LOG_FORMAT": "text"}
-        subprocess.run([self.bin / "migrate"], check=True, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.kafka})
-        for future in admin.create_topics([confluent_kafka.admin.NewTopic(t, PARTITIONS, 1) for t in (*TOPICS, "floor")]).values():
-            future.result(30)
-        said = subprocess.run([self.bin / "patron-requests", "--add-caller", "bench"], env=self.env, check=True, capture_output=True, text=True)
+        super().start()
+        self.prefix = self.make_topics(*TOPICS, "floor")
+        env = {**os.environ, **self.pg, "KAFKA_BOOTSTRAP_SERVERS": self.kafka, "TOPIC_PREFIX": self.prefix, "LOG_FORMAT": "text"}
+        said = subprocess.run([self.bin / "patron-requests", "--add-caller", "bench"], env=env, check=True, capture_output=True, text=True)
         self.token = re.search(r"token +(\S+)", said.stdout)[1]
         self.port, metrics = free_port(), free_port()
-        self.program = self.spawn([self.bin / "patron-requests"], env={**self.env, "REQUESTS_PORT": str(self.port), "METRICS_PORT": str(metrics)})
-        for _ in range(200):
-            with socket.socket() as s:
-                if not s.connect_ex(("127.0.0.1", metrics)):
-                    s.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
-                    if b" 200 " in s.recv(100):
-                        return
-            time.sleep(0.1)
-        raise Failed("patron-requests is not ready: " + (self.dir / "log").read_text()[-500:])
-
-    def spawn(self, command, **more):
-        with open(self.dir / "log", "ab") as log:
-            process = subprocess.Popen(list(map(str, command)), stderr=log, stdin=subprocess.DEVNULL, **more)
-        self.processes.append(process)
-        return process
-
-    def floors(self, mode, **named):
-        command = [self.bin / "request_floors", mode, *(f"{k}={v}" for k, v in named.items())]
-        done = subprocess.run(list(map(str, command)), env=self.env, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Failed(done.stderr.strip())
-        return json.loads(done.stdout.splitlines()[-1])
+        self.program = self.spawn([self.bin / "patron-requests"], "worker.log",
+                                  env={**env, "REQUESTS_PORT": str(self.port), "METRICS_PORT": str(metrics)})
+        self.await_worker(self.program, metrics)
 
     def ticks(self):
         children = pathlib.Path(f"/proc/{self.postmaster}/task/{self.postmaster}/children").read_text().split()
@@ -121,7 +54,7 @@ class Bench:
         return {"program": stat_ticks(self.program.pid), "broker": stat_ticks(self.broker), "postgres": postgres, "machine": machine_ticks()}
 
     def batches(self):
-        with psycopg2.connect(host=self.pg["PGHOST"], port=self.pg["PGPORT"], user="postgres", dbname="shelfwire") as db, db.cursor() as sql:
+        with self.db.cursor() as sql:
             sql.execute("SELECT count(*), count(DISTINCT xmin::text) FROM requests WHERE ref LIKE %s", (f"r{self.runs}-%",))
             return sql.fetchone()
 
@@ -155,14 +88,14 @@ class Bench:
         return got
 
     def floor(self, batch):
-        http = self.spawn([self.bin / "request_floors", "http"], stdout=subprocess.PIPE, text=True)
+        http = self.floors("http", wait=False)
         port = int(http.stdout.readline())
         load = self.floors("load", port=port, token=self.token, connections=64, seconds=3)
         http.send_signal(signal.SIGTERM)
-        alone = json.loads(http.communicate(timeout=10)[0])
+        alone = self.result_of(http)
         count = 50000
         pg = self.floors("pg", count=count, batch=max(1, round(batch)))
-        kafka = self.floors("kafka", servers=self.kafka, topic="floor", count=count)
+        kafka = self.floors("kafka", servers=self.kafka, topic=self.prefix + "floor", count=count)
         return {"http": alone["cpu_s"] * 1000 / alone["served"], "http_rate": load["requests_per_s"], "pg": pg["cpu_s"] * 1000 / count,
                 "pg_rate": pg["rows_per_s"], "kafka": kafka["cpu_s"] * 1000 / count, "kafka_rate": kafka["messages_per_s"]}
 
@@ -191,56 +124,66 @@ class Bench:
         return {"peak_mb": peak / 1024, "after_mb": memory_kb(self.program.pid)[0] / 1024}
 
 
-def median_of(runs):
-    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
-
-
-def show(name, run):
-    print(f"{name:<28} {run['requests_per_s']:>8,.0f}/s  {run['one_core']:>8,.0f}/s a core  p50 {run['p50_ms']:6.1f}  p99 {run['p99_ms']:6.1f} ms"
-          f"  CPU-s per 1,000: {run['program']:.3f}, PostgreSQL {run['postgres']:.3f}, broker {run['broker']:.3f}"
-          f"  {run['rows_a_commit']:5.1f} rows a commit  RssAnon {run['anon_mb']:.1f}, RSS {run['rss_mb']:.1f} MB  others {run['others_cores']:.2f} cores")
+COLUMNS = [("requests/s", "requests_per_s", "{:,.0f}"), ("a core", "one_core", "{:,.0f}"), ("p50 ms", "p50_ms", "{:.1f}"),
+           ("p99 ms", "p99_ms", "{:.1f}"), ("CPU-s per 1,000", "program", "{:.3f}"), ("PostgreSQL's", "postgres", "{:.3f}"),
+           ("broker's", "broker", "{:.3f}"), ("rows a commit", "rows_a_commit", "{:.1f}"), ("RssAnon MB", "anon_mb", "{:.1f}"),
+           ("RSS MB", "rss_mb", "{:.1f}"), ("others, cores", "others_cores", "{:.2f}")]
 
 
 def measure(bench, options):
-    seconds, results = options.seconds, {}
-    bench.load(connections=64, seconds=5)  # a broker that has just started is slow
-    for connections in options.connections:
-        results[f"full, {connections} connections"] = median_of([bench.load(connections=connections, seconds=seconds) for _ in range(options.repeat)])
-    best = max(run["requests_per_s"] for run in results.values())
-    rows = max(run["rows_a_commit"] for run in results.values())
-    results["arrays of 100, 16 connections"] = median_of([bench.load(connections=16, items=100, seconds=seconds) for _ in range(options.repeat)])
-    results["half load, 256 connections"] = median_of([bench.load(connections=256, seconds=seconds, rate=round(best / 2)) for _ in range(options.repeat)])
-    floor = median_of([bench.floor(rows) for _ in range(options.repeat)])
+    loads = {f"full, {n} connections": {"connections": n} for n in options.connections}
+    loads["arrays of 100, 16 connections"] = {"connections": 16, "items": 100}
+    results = {}
+    say("a broker that has just started is slow: warming it up")
+    bench.load(connections=64, seconds=5)
+    for name, how in loads.items():
+        say(name)
+        results[name] = median_of([bench.load(seconds=options.seconds, **how) for _ in range(options.repeat)])
+    best = max(run["requests_per_s"] for name, run in results.items() if name.startswith("full"))
+    say("half load")
+    results["half load, 256 connections"] = median_of(
+        [bench.load(connections=256, seconds=options.seconds, rate=round(best / 2)) for _ in range(options.repeat)])
+    rows = max(run["rows_a_commit"] for name, run in results.items() if name.startswith("full"))
+    say("floors, hostile")
+    floor = None if options.no_floors else median_of([bench.floor(rows) for _ in range(options.repeat)])
     return results, floor, bench.hostile()
+
+
+def show(results, floor, hostile):
+    print(aligned([("load", *(c[0] for c in COLUMNS))] + [(name, *(form.format(run[figure]) for _, figure, form in COLUMNS))
+                                                         for name, run in results.items()]))
+    full = [run for name, run in results.items() if name.startswith("full")]
+    core, memory = max(run["one_core"] for run in full), max(run["anon_mb"] for run in results.values())
+    print(f"\nto reach: ≥ 10,000/s on one core: {core:,.0f}, {reached(core, '≥ 10000')}; ≤ 8 MB of its own: {memory:.1f},"
+          f" {reached(memory, '≤ 8')}")
+    if floor:
+        least = floor["http"] + floor["pg"] + floor["kafka"]
+        cost = min(run["program"] for run in full)
+        print(f"floors, CPU-s per 1,000: libmicrohttpd {floor['http']:.3f} (at {floor['http_rate']:,.0f}/s), libpq {floor['pg']:.3f} (at"
+              f" {floor['pg_rate']:,.0f} rows/s), librdkafka {floor['kafka']:.3f} (at {floor['kafka_rate']:,.0f}/s); together {least:.3f};"
+              f" ours is {cost / least:.1f} times that")
+    print(f"hostile: RssAnon {hostile['peak_mb']:.1f} MB at most, {hostile['after_mb']:.1f} MB after")
+
+
+def run(options):
+    with Bench(options) as bench:
+        about = {"loadavg": os.getloadavg()[0], "cores": os.cpu_count(), "fsync_ms": fsync_ms(bench.dir)}
+        results, floor, hostile = measure(bench, options)
+        about["loadavg_after"] = os.getloadavg()[0]
+    print(f"\n{PARTITIONS} partitions, {about['cores']} cores, load average {about['loadavg']:.2f} before and {about['loadavg_after']:.2f}"
+          f" after, fdatasync {about['fsync_ms']:.2f} ms\n")
+    show(results, floor, hostile)
+    if options.json:
+        pathlib.Path(options.json).write_text(json.dumps({"about": about, "results": results, "floor": floor, "hostile": hostile}, indent=2) + "\n")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=8, help="of each load (8)")
-    parser.add_argument("--repeat", type=int, default=3, help="measure so often, show the medians (3)")
     parser.add_argument("--connections", type=int, nargs="*", default=[64, 256], help="64 256")
-    parser.add_argument("--json", metavar="FILE", help="write all figures there too")
-    parser.add_argument("--bin", default=ROOT / "build" / "bin", help="where the programs are (build/bin)")
-    parser.add_argument("--dir", help="where the databases lie meanwhile: a disk like the real one's")
-    options = parser.parse_args()
-    try:
-        with Bench(options) as bench:
-            about = {"loadavg": os.getloadavg()[0], "cores": os.cpu_count(), "fsync_ms": fsync_ms(bench.dir)}
-            results, floor, hostile = measure(bench, options)
-    except Failed as failure:
-        sys.exit(f"bench_requests.py: {failure}")
-    print(f"\n{about['cores']} cores, load average {about['loadavg']:.2f} before, fdatasync {about['fsync_ms']:.2f} ms\n")
-    for name, run in results.items():
-        show(name, run)
-    least = floor["http"] + floor["pg"] + floor["kafka"]
-    full = min(run["program"] for name, run in results.items() if name.startswith("full"))
-    print(f"\nfloors, CPU-s per 1,000: libmicrohttpd {floor['http']:.3f} (at {floor['http_rate']:,.0f}/s), libpq {floor['pg']:.3f} (at"
-          f" {floor['pg_rate']:,.0f} rows/s), librdkafka {floor['kafka']:.3f} (at {floor['kafka_rate']:,.0f}/s); together {least:.3f},"
-          f" that is {1000 / least:,.0f}/s a core; ratio {full / least:.2f}")
-    print(f"hostile: RssAnon {hostile['peak_mb']:.1f} MB at most, {hostile['after_mb']:.1f} MB after")
-    if options.json:
-        pathlib.Path(options.json).write_text(json.dumps({"about": about, "results": results, "floor": floor, "hostile": hostile}, indent=2) + "\n")
+    add_options(parser)
+    return main_of("bench_requests.py", run, parser.parse_args())
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

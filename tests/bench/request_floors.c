@@ -10,69 +10,18 @@
  *
  * The last line on standard output is a JSON object; CPU is user and system time of this process.
  */
+#include "floors.h"
+
 #include <arpa/inet.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libpq-fe.h>
-#include <librdkafka/rdkafka.h>
 #include <microhttpd.h>
 #include <netinet/tcp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
-
-static char **args;
-
-static void die(const char *format, ...)
-{
-    va_list list;
-
-    va_start(list, format);
-    fputs("request_floors: ", stderr);
-    vfprintf(stderr, format, list);
-    fputc('\n', stderr);
-    va_end(list);
-    exit(111);
-}
-
-static const char *arg(const char *name, const char *fallback)
-{
-    size_t len = strlen(name);
-
-    for (char **a = args; *a; a++)
-        if (!strncmp(*a, name, len) && (*a)[len] == '=')
-            return *a + len + 1;
-    if (!fallback)
-        die("%s= is missing", name);
-    return fallback;
-}
-
-static int64_t clock_us(clockid_t clock)
-{
-    struct timespec t;
-
-    clock_gettime(clock, &t);
-    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
-static int64_t now_us(void)
-{
-    return clock_us(CLOCK_MONOTONIC);
-}
-
-static int64_t cpu_us(void)
-{
-    return clock_us(CLOCK_PROCESS_CPUTIME_ID);
-}
 
 static const char item[] = "1ec54964-70f0-44cc-bd19-2a892ea0d336", pickup[] = "963396d7-c96f-4bb1-a24c-42e868a8823d";
 
@@ -341,7 +290,7 @@ static int pg(void)
 
     if (PQstatus(conn) != CONNECTION_OK)
         die("PostgreSQL: %s", PQerrorMessage(conn));
-    check(conn, PQexec(conn, "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off"));
+    check(conn, PQexec(conn, session_sql));
     check(conn, PQprepare(conn, "insert", insert, 0, NULL));
     check(conn, PQprepare(conn, "mark", mark, 0, NULL));
     for (int i = 0; i < 9; i++)
@@ -384,43 +333,26 @@ static int pg(void)
 
 /* ---- librdkafka: the messages ---- */
 
-static int64_t acknowledged;
-
-static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *of)
-{
-    (void)rk, (void)of;
-    acknowledged += !m->err;
-}
-
 static int kafka(void)
 {
-    static const char *const settings[][2] = {{"acks", "all"}, {"enable.idempotence", "true"}, {"linger.ms", "1"},
-        {"batch.size", "131072"}, {"partitioner", "murmur2_random"}, {"queue.buffering.max.messages", "20000"}};
+    static const char *const names[] = {"ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "content-type", "traceparent"};
     int count = atoi(arg("count", "200000"));
-    const char *topic = arg("topic", NULL);
-    char why[256], key[32], value[256];
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-
-    rd_kafka_conf_set(conf, "bootstrap.servers", arg("servers", NULL), why, sizeof why);
-    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
-        if (rd_kafka_conf_set(conf, settings[i][0], settings[i][1], why, sizeof why))
-            die("%s", why);
-    rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
-    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
-    if (!rk)
-        die("%s", why);
+    char key[32], value[256];
+    rd_kafka_t *rk = producer_open("1", "10000");
+    rd_kafka_topic_t *topic = topic_open(rk, arg("topic", NULL));
     int64_t begin = now_us(), cpu = cpu_us();
+
     for (int n = 0; n < count;) {
         snprintf(key, sizeof key, "reader-%06d", n % 20000);
         int len = snprintf(value, sizeof value, "{\"request_id\":\"01a217c9-c026-7ccd-bbcb-%012x\",\"service\":\"folio\","
                                                 "\"action\":\"hold_item\",\"patron\":\"%s\"}", n, key);
-        rd_kafka_headers_t *h = rd_kafka_headers_new(8);
-        for (int i = 0; i < 7; i++)
-            rd_kafka_header_add(h, "ce_some_header", -1, "patron-requests/01a217c9-c026-7ccd", -1);
-        if (rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_KEY(key, strlen(key)),
-                              RD_KAFKA_V_VALUE(value, (size_t)len), RD_KAFKA_V_HEADERS(h),
+        rd_kafka_headers_t *headers = rd_kafka_headers_new(8);
+        for (size_t i = 0; i < COUNT(names); i++)
+            rd_kafka_header_add(headers, names[i], -1, "patron-requests/01a217c9-c026-7ccd", -1);
+        if (rd_kafka_producev(rk, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_KEY(key, strlen(key)),
+                              RD_KAFKA_V_VALUE(value, (size_t)len), RD_KAFKA_V_HEADERS(headers),
                               RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END)) {
-            rd_kafka_headers_destroy(h);
+            rd_kafka_headers_destroy(headers);
             rd_kafka_poll(rk, 1);
             continue;
         }
@@ -428,8 +360,9 @@ static int kafka(void)
         rd_kafka_poll(rk, 0);
     }
     rd_kafka_flush(rk, 60000);
-    printf("{\"messages_per_s\":%.0f,\"acknowledged\":%" PRId64 ",\"cpu_s\":%.3f}\n",
-           count * 1e6 / (double)(now_us() - begin), acknowledged, (double)(cpu_us() - cpu) / 1e6);
+    printf("{\"messages_per_s\":%.0f,\"delivered\":%d,\"cpu_s\":%.3f}\n", count * 1e6 / (double)(now_us() - begin), delivered,
+           (double)(cpu_us() - cpu) / 1e6);
+    rd_kafka_topic_destroy(topic);
     rd_kafka_destroy(rk);
     return 0;
 }
@@ -442,7 +375,7 @@ int main(int argc, char **argv)
     } modes[] = {{"load", load}, {"http", http}, {"pg", pg}, {"kafka", kafka}};
 
     args = argv + 1;
-    for (size_t i = 0; argc > 1 && i < sizeof modes / sizeof *modes; i++)
+    for (size_t i = 0; argc > 1 && i < COUNT(modes); i++)
         if (!strcmp(argv[1], modes[i].name))
             return modes[i].run();
     die("want load, http, pg or kafka");
