@@ -60,6 +60,14 @@ static const char *const consumer_defaults[][2] = {
     {"auto.commit.interval.ms", "100"},
     {"topic.metadata.refresh.interval.ms", "60000"},
 };
+/*
+ * For one that takes in more than a thousand a second: when every queue is full, librdkafka 2.0 sleeps for up to a second, and
+ * does not notice that they were emptied. So they must last for that long.
+ */
+static const char *const consumer_fast_defaults[][2] = {
+    {"queued.min.messages", "500"},
+    {"queued.max.messages.kbytes", "512"},
+};
 static const char *const producer_defaults[][2] = {
     {"linger.ms", "1"},
     {"message.max.bytes", "4000000"}, /* a dead letter is its message and the reason */
@@ -170,15 +178,24 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
     log_about(level <= 3 && !away ? LOG_WARN : LOG_DEBUG, "kafka", "%s: %s", facility, words);
 }
 
-static struct fault configure(rd_kafka_conf_t **ret, const char *program, const char *const defaults[][2], size_t count)
+static struct fault set_all(rd_kafka_conf_t *conf, const char *const properties[][2], size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        TRY(set(conf, properties[i][0], properties[i][1]));
+    return FAULT_OK;
+}
+
+static struct fault configure(rd_kafka_conf_t **ret, const char *program, const char *const defaults[][2], size_t count, bool fast)
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     struct fault f = set(conf, "bootstrap.servers", bootstrap_servers);
 
-    for (size_t i = 0; !f.kind && i < COUNT(common_defaults); i++)
-        f = set(conf, common_defaults[i][0], common_defaults[i][1]);
-    for (size_t i = 0; !f.kind && i < count; i++)
-        f = set(conf, defaults[i][0], defaults[i][1]);
+    if (!f.kind)
+        f = set_all(conf, common_defaults, COUNT(common_defaults));
+    if (!f.kind)
+        f = set_all(conf, defaults, count);
+    if (!f.kind && fast)
+        f = set_all(conf, consumer_fast_defaults, COUNT(consumer_fast_defaults));
     if (!f.kind)
         f = set(conf, "client.id", program);
     if (!f.kind)
@@ -196,7 +213,7 @@ struct fault kafka_check_settings(void)
 {
     rd_kafka_conf_t *conf;
 
-    TRY(configure(&conf, "check", consumer_defaults, COUNT(consumer_defaults)));
+    TRY(configure(&conf, "check", consumer_defaults, COUNT(consumer_defaults), false));
     rd_kafka_conf_destroy(conf);
     return FAULT_OK;
 }
@@ -241,7 +258,7 @@ static struct fault producer_start(struct kafka_producer *p)
     rd_kafka_conf_t *conf;
     char why[256];
 
-    TRY(configure(&conf, p->program, producer_defaults, COUNT(producer_defaults)));
+    TRY(configure(&conf, p->program, producer_defaults, COUNT(producer_defaults), false));
     rd_kafka_conf_set(conf, "acks", "all", NULL, 0);
     rd_kafka_conf_set(conf, "enable.idempotence", "true", NULL, 0);
     rd_kafka_conf_set(conf, "message.timeout.ms", "0", NULL, 0);
@@ -472,7 +489,7 @@ struct fault kafka_committed(const char *program, const char *group, const char 
     rd_kafka_conf_t *conf;
     char why[256];
 
-    TRY(configure(&conf, program, consumer_defaults, COUNT(consumer_defaults)));
+    TRY(configure(&conf, program, consumer_defaults, COUNT(consumer_defaults), false));
     rd_kafka_conf_set(conf, "group.id", group, NULL, 0);
     rd_kafka_conf_set(conf, "enable.auto.commit", "false", NULL, 0);
     rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
@@ -515,7 +532,7 @@ struct kafka_consumer {
     int event_fd;
     struct loop_fd watch;
     struct partition *partitions;
-    bool joined, closing, fatal, down;
+    bool joined, closing, fatal, down, fast;
     char trouble[200];
     int64_t serve_at_us;
     bool events_waiting;
@@ -676,7 +693,7 @@ static struct fault consumer_start(struct kafka_consumer *c)
     rd_kafka_conf_t *conf;
     char why[256], session[16];
 
-    TRY(configure(&conf, c->program, consumer_defaults, COUNT(consumer_defaults)));
+    TRY(configure(&conf, c->program, consumer_defaults, COUNT(consumer_defaults), c->fast));
     snprintf(session, sizeof session, "%d", kafka_session_ms());
     rd_kafka_conf_set(conf, "group.id", c->group, NULL, 0);
     rd_kafka_conf_set(conf, "session.timeout.ms", session, NULL, 0);
@@ -708,7 +725,7 @@ static struct fault consumer_start(struct kafka_consumer *c)
 }
 
 struct fault kafka_consumer_open(struct kafka_consumer **ret, struct loop *loop, const char *program, const char *group,
-                                 const char *topic, const struct kafka_consumer_calls *calls, void *of)
+                                 const char *topic, bool fast, const struct kafka_consumer_calls *calls, void *of)
 {
     struct kafka_consumer *c = calloc(1, sizeof *c);
 
@@ -721,6 +738,7 @@ struct fault kafka_consumer_open(struct kafka_consumer **ret, struct loop *loop,
     c->program = program;
     c->group = group;
     c->topic = topic;
+    c->fast = fast;
     c->calls = calls;
     c->of = of;
     struct fault f = consumer_start(c);

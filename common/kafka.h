@@ -99,8 +99,9 @@ struct kafka_consumer_calls {
     void (*committed)(void *of, int32_t partition, int64_t offset); /* proof that the group still knows us */
 };
 
+/* fast: more than a thousand messages a second may be taken in; some megabytes of them are then held ready. */
 struct fault kafka_consumer_open(struct kafka_consumer **ret, struct loop *loop, const char *program, const char *group,
-                                 const char *topic, const struct kafka_consumer_calls *calls, void *of);
+                                 const char *topic, bool fast, const struct kafka_consumer_calls *calls, void *of);
 void kafka_consumer_close(struct kafka_consumer *c);
 
 /* Call at every turn: rebalances, errors, commits are served here. */

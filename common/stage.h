@@ -97,7 +97,7 @@ struct stage {
      * before its deadline has passed by PostgreSQL's clock.
      */
     bool patient;
-    int batch; /* rows a statement takes at most; 0: STAGE_BATCH */
+    int batch; /* rows a statement takes at most; 0: STAGE_BATCH. More: messages come by the thousand a second */
 
     struct fault (*settled)(void); /* after the settings are read: what they must agree on; may be NULL */
     /* --check: asks the vendor (http_wait) whether the settings are right, prints a line for each thing. */

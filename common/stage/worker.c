@@ -301,8 +301,8 @@ static struct fault begin(struct worker *w, const struct stage *s, bool check)
     w->hand_max = stage_settings.concurrency * HAND_PER_SLOT > 300 ? (int)stage_settings.concurrency * HAND_PER_SLOT : 300;
     w->look_batch_max = STAGE_LOOK_MAX;
     w->record_batch_max = w->record_batch_most = s->batch ? s->batch : STAGE_BATCH;
-    if (w->hand_max < 3 * w->record_batch_most)
-        w->hand_max = 3 * w->record_batch_most;
+    if (w->hand_max < 2 * w->record_batch_most) /* one is written while the next fills */
+        w->hand_max = 2 * w->record_batch_most;
     w->session_us = (int64_t)kafka_session_ms() * 1000;
     w->lease_account = -1;
     w->linger = (struct loop_timer){.call = on_linger, .of = w};
@@ -390,7 +390,8 @@ static struct fault start(struct worker *w)
     if (w->topic_on)
         kafka_prepare(w->producer, w->topic_on);
     loop_timer_set(w->loop, &w->pulse, loop_now(w->loop) + PULSE_US);
-    return kafka_consumer_open(&w->consumer, w->loop, w->stage->name, w->group, w->topic, &worker_kafka_calls, w);
+    return kafka_consumer_open(&w->consumer, w->loop, w->stage->name, w->group, w->topic, w->stage->batch > STAGE_BATCH, &worker_kafka_calls,
+                               w);
 }
 
 /* What is in flight is finished, for as long as there is time; what has not begun is left to Kafka. */
