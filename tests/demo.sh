@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The main jobs, from nothing: LibCal bookings become pre-registrations at the PassagePoint gate; OneClick's catalog becomes rows;
-# what patrons ask of FOLIO and Wise is done once, though an answer is lost.
+# what patrons ask of FOLIO, Wise and OneClick is done once, though an answer is lost.
 #
 #   tests/demo.sh          builds, starts PostgreSQL, the embedded broker, the sandbox of vendors and the programs, books a
 #                          few rooms, tells what became of each, and ends
@@ -31,7 +31,7 @@ dir=$(mktemp -d "${TMPDIR:-/tmp}/shelfwire-demo.XXXXXX")
 chmod go+x "$dir"
 declare -A pids=()
 programs=(libcal-bookings bookings-new users-resolve prereg-create oneclick-catalog catalog-delta
-    patron-requests folio-requests wise-holds-prepare wise-holds-place)
+    patron-requests folio-requests wise-holds-prepare wise-holds-place oneclick-requests)
 
 finish() {
     local status=$?
@@ -189,8 +189,9 @@ patron=1ec54964-70f0-44cc-bd19-2a892ea0d336 book=32e5757d-6566-466e-b69d-994eb33
 printf '[{"userId":"%s","itemId":"%s","loanDate":"2026-11-01T10:00:00Z","dueDate":"%sT23:00:00Z"}]' $patron $book "$(date -d '3 days' +%F)" | vendor POST folio/loans
 printf '[{"id":"3407533","title":"Het grote boek van waar of niet waar?","placementCost":1.50}]' | vendor POST wise/titles
 printf '[{"patronSystemId":"%s"}]' $reader | vendor POST wise/patrons
+printf '{"card":"23333000123456","email":"reader@example.edu"}' | vendor POST oneclick/patrons
 token=$("$bin/patron-requests" --add-caller discovery | sed -n 's/^token *//p')
-for program in folio-requests wise-holds-prepare wise-holds-place; do start $program "$bin/$program"; done
+for program in folio-requests wise-holds-prepare wise-holds-place oneclick-requests; do start $program "$bin/$program"; done
 REQUESTS_PORT=0 start patron-requests "$bin/patron-requests"
 until_true "patron-requests" 20 grep -qE 'requests on http' "$dir/patron-requests.log"
 door=$(grep -oE 'requests on http://[0-9.:]+' "$dir/patron-requests.log" | grep -oE 'http.*')
@@ -199,15 +200,18 @@ until_true "patron-requests to be ready" 30 sh -c "curl -s -o /dev/null -w '%{ht
 printf '{"vendor":"folio","call":"renew","kind":"drop_after","count":1}' | vendor POST faults
 ask "" -H 'Content-Type: application/json' -d "[
  {\"ref\":\"renewal-1\",\"service\":\"folio\",\"action\":\"renew\",\"patron\":\"$patron\",\"item\":\"$book\"},
+ {\"ref\":\"loan-1\",\"service\":\"oneclick\",\"action\":\"checkout\",\"patron\":\"23333000123456\",\"isbn\":\"9781615730186\",\"days\":7},
+ {\"ref\":\"loan-2\",\"service\":\"oneclick\",\"action\":\"checkout\",\"patron\":\"23333000123456\",\"isbn\":\"$lent\"},
  {\"ref\":\"hold-1\",\"service\":\"wise\",\"action\":\"hold\",\"patron\":\"$reader\",\"library\":\"I649\",\"title\":\"3407533\",\"branch\":\"6490\",\"cost_max\":2},
  {\"ref\":\"hold-2\",\"service\":\"wise\",\"action\":\"hold\",\"patron\":\"$reader\",\"library\":\"I649\",\"title\":\"3407533\",\"branch\":\"6490\",\"cost_max\":1}]" >/dev/null
 answered() { holds "SELECT count(*) = 1 FROM requests WHERE ref = '$1' AND state NOT IN ('accepted', 'waiting')"; }
 told() { sql "SELECT state || ', ' || code || $2 FROM requests WHERE ref = '$1'"; } # REF SQL: what of its outcome
-for ref in hold-1 hold-2 renewal-1; do until_true "the answer to $ref" 60 answered $ref; done
-say "A discovery layer asked three things for patrons, over HTTP. FOLIO renewed a loan, and its answer was lost: the due date noted before
-the call told that it was done ($(told renewal-1 "', due ' || left(outcome->'loan'->>'due', 10)")), and FOLIO was asked once: $(curl -fsS "$vendors/admin/counts" | grep -oE '"renewals": *[0-9]+' | grep -oE '[0-9]+$') renewal.
+for ref in hold-1 hold-2 loan-1 loan-2 renewal-1; do until_true "the answer to $ref" 60 answered $ref; done
+say "A discovery layer asked five things for patrons, over HTTP. FOLIO renewed a loan, and its answer was lost: the due date noted before
+the call told that it was done ($(told renewal-1 "', due ' || left(outcome->'loan'->>'due', 10)")), and FOLIO was asked once: $(curl -fsS "$vendors/admin/counts" | grep -oE '"renewals": *[0-9]+' | grep -oE '[0-9]+$' | tail -1) renewal.
 Wise placed a hold that costs 1.50, as up to 2.00 was agreed to ($(told hold-1 "', cost ' || (outcome->>'cost')")); where only 1.00 was, nothing was
-placed, and the caller was asked ($(told hold-2 "', cost ' || (outcome->>'cost')"))."
+placed, and the caller was asked ($(told hold-2 "', cost ' || (outcome->>'cost')")). OneClick lent the new title ($(told loan-1 "''")); the one that
+somebody has borrowed it could not, and offers a hold ($(told loan-2 "', offer ' || (outcome->>'offer')"))."
 
 say "Done in $((SECONDS - began)) s after the build: $(sql "SELECT count(*) FROM appts WHERE prereg_id IS NOT NULL") windows made, each once."
 
