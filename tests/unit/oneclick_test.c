@@ -301,7 +301,7 @@ static void test_requests(void **state)
                                           "Accept: application/json", "Accept-Media: complete"};
     static const char *const targets[] = {
         "/v1/libraries/1931/media/all",
-        "/v1/libraries/1931/media/" ISBN,
+        ("/v1/libraries/1931/media/" ISBN),
         "/v1/libraries/1931/media/delta?begin=2018-07-20&end=2018-08-20",
         "/v1/libraries/1931/book-holdings/delta/available-dates",
         "/v1/libraries/1931/book-holdings/delta?begin=2020-03-14&end=2020-04-14",
