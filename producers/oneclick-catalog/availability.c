@@ -83,7 +83,10 @@ static void request(struct http_request *req, const void *media_type)
     oneclick_availability_request(req, oneclick_library, oneclick_token, media_type);
 }
 
-/* After Kafka has it: a crash before this sends it again, which changes nothing. */
+/*
+ * After Kafka has it: a crash before this sends it again, which changes nothing. Nor does it wait for a row that the worker has
+ * in hand, which may be about this very message: each would wait for a row of the other's.
+ */
 static struct fault note_sent(struct reading *r)
 {
     struct db_columns columns = {0};
@@ -100,8 +103,9 @@ static struct fault note_sent(struct reading *r)
             db_row_end(&columns);
         }
         db_columns_end(&columns, values);
-        f = producer_do_(r->p, "UPDATE titles t SET sent_available = s.available, sent_available_as_of = $3::timestamptz"
-                               " FROM unnest($1::text[], $2::bool[]) AS s(isbn, available)"
+        f = producer_do_(r->p, "WITH free AS MATERIALIZED (SELECT isbn FROM titles WHERE isbn = ANY ($1::text[]) FOR UPDATE SKIP LOCKED)"
+                               " UPDATE titles t SET sent_available = s.available, sent_available_as_of = $3::timestamptz"
+                               " FROM unnest($1::text[], $2::bool[]) AS s(isbn, available) JOIN free USING (isbn)"
                                " WHERE t.isbn = s.isbn AND t.isbn = ANY ($1)", values, 3);
     }
     db_columns_free(&columns);

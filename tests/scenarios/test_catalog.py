@@ -237,6 +237,28 @@ def test_what_is_still_in_kafka_is_not_sent_again_nor_overlooked(catalog):
     catalog.assert_equal()
 
 
+def test_what_was_sent_is_noted_without_waiting_for_the_worker(catalog):
+    """The worker writes rows while the producer notes them as sent: whoever waited could wait for the other for ever."""
+    catalog.generate(30)
+    catalog.worker()
+    catalog.run("--import")
+    catalog.settle()
+    catalog.run("--once")
+    catalog.settle()
+    for isbn in catalog.isbns()[:3]:
+        catalog.lend(isbn, not catalog.title(isbn)["available"])
+    holder = catalog.db.open()
+    holder.cursor().execute("SELECT FROM titles WHERE isbn = %s FOR UPDATE", (catalog.isbns()[1],))
+    try:
+        catalog.run("--once")
+        assert catalog.db.one("SELECT count(*) FROM titles WHERE sent_available_as_of IS NOT NULL") < 3  # the worker may have others in hand
+    finally:
+        holder.rollback()
+        holder.close()
+    catalog.settle()
+    catalog.assert_equal()
+
+
 def test_the_service_waits_for_an_import_and_keeps_the_catalog_current(catalog):
     catalog.generate(300)
     service = catalog.service()
