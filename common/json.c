@@ -79,7 +79,10 @@ static struct fault check_bytes(const char *bytes, size_t len)
         } else if (in_string) {
             if (c < ' ')
                 return FAULT(REJECT, "not JSON: a control character in a string at byte %zu", i);
-            step += c == '\\' && i + 1 < len && (bytes[i + 1] == '"' || bytes[i + 1] == '\\');
+            if (c == '\\')
+                step += i + 1 < len && (bytes[i + 1] == '"' || bytes[i + 1] == '\\');
+            else
+                step += text_plain(bytes + i + 1, len - i - 1);
         } else if (c == '-' || (c >= '0' && c <= '9')) {
             step = number_length(bytes + i, bytes + len);
             if (!step)

@@ -61,8 +61,9 @@ static const char *const consumer_defaults[][2] = {
     {"topic.metadata.refresh.interval.ms", "60000"},
 };
 /*
- * For one that takes in more than a thousand a second: when every queue is full, librdkafka 2.0 sleeps for up to a second, and
- * does not notice that they were emptied. So they must last for that long.
+ * For one that takes in more than a thousand a second. When every queue is full, librdkafka 2.0 sleeps for up to a second, and
+ * does not notice that they were emptied (its issue 2879; from 2.2 on there is fetch.queue.backoff.ms): what is in them must
+ * last for that long.
  */
 static const char *const consumer_fast_defaults[][2] = {
     {"queued.min.messages", "500"},

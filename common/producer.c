@@ -32,7 +32,7 @@ enum {
     READERS_MAX = 8,
     TOPICS_MAX = 8,
     UNSETTLED_MAX = 4000,        /* messages without a row that may wait for Kafka, */
-    UNSETTLED_BYTES_MAX = 2 << 20, /* and bytes: together with what one more piece of an answer adds, it fits librdkafka's queue */
+    UNSETTLED_BYTES_MAX = 1 << 20, /* and bytes: together with what one more piece of an answer adds, it fits librdkafka's queue */
 };
 
 static int64_t resend_seconds, purge_after_days;

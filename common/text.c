@@ -1,5 +1,6 @@
 #include "common/text.h"
 
+#include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,7 +61,12 @@ void text_puts(struct text *t, const char *string)
 
 void text_putc(struct text *t, char c)
 {
-    text_add(t, &c, 1);
+    if (t->len + 1 >= t->room || t->failed) {
+        text_add(t, &c, 1);
+        return;
+    }
+    t->at[t->len++] = c;
+    t->at[t->len] = '\0';
 }
 
 void text_int(struct text *t, int64_t n)
@@ -133,6 +139,33 @@ void text_json(struct text *t, const char *string)
             c++;
     }
     text_putc(t, '"');
+}
+
+/* Bytes that are `x` have their highest bit set in the result, and perhaps some behind the first one. */
+static uint64_t is_byte(uint64_t word, unsigned char x)
+{
+    const uint64_t ones = 0x0101010101010101;
+    uint64_t zero_where = word ^ ones * x;
+
+    return (zero_where - ones) & ~zero_where;
+}
+
+size_t text_plain(const char *at, size_t len)
+{
+    const uint64_t ones = 0x0101010101010101, high = 0x8080808080808080;
+    size_t i = 0;
+
+    for (uint64_t word; i + 8 <= len; i += 8) {
+        memcpy(&word, at + i, 8);
+        word = le64toh(word); /* the first byte is the lowest */
+        uint64_t below_blank = (word - ones * ' ') & ~word;
+        uint64_t care = (word | below_blank | is_byte(word, '"') | is_byte(word, '\\') | is_byte(word, 0x7F)) & high;
+        if (care)
+            return i + (size_t)__builtin_ctzll(care) / 8;
+    }
+    while (i < len && at[i] >= ' ' && at[i] < 0x7F && at[i] != '"' && at[i] != '\\')
+        i++;
+    return i;
 }
 
 bool text_copy(char *to, size_t size, const char *from)

@@ -42,6 +42,9 @@ bool text_is_uuid(const char *string);
 /* Printable ASCII, no space at either end: what may be a key. */
 bool text_is_id(const char *string);
 
+/* How many bytes from `at` on are ASCII that needs no care: no control character, no quote, no backslash. Eight at a time. */
+size_t text_plain(const char *at, size_t len);
+
 /* Copies at most size-1 bytes, cuts at a character's boundary (UTF-8), terminates. Returns whether all fitted. */
 bool text_copy(char *to, size_t size, const char *from);
 

@@ -169,7 +169,7 @@ static int64_t next_look_s(const struct producer *p)
 
 static bool once; /* every list is due, whenever it was last read */
 
-static struct fault poll(struct producer *p)
+static struct fault poll_feeds(struct producer *p)
 {
     struct fault first = FAULT_OK;
 
@@ -190,6 +190,14 @@ static struct fault poll(struct producer *p)
     }
     producer_poll_in(p, next_look_s(p));
     return first;
+}
+
+static struct fault poll(struct producer *p)
+{
+    struct fault f = poll_feeds(p);
+
+    availability_forget();
+    return f;
 }
 
 static void trouble(struct text *why)

@@ -27,10 +27,11 @@ static void take_in(struct worker *w, struct part *p, rd_kafka_message_t *m)
     const struct stage *s = w->stage;
     size_t job_size = (s->job_size + 15) & ~(size_t)15;
     size_t bytes = sizeof(struct job) + job_size + m->key_len + m->len + 2;
-    struct job *job = calloc(1, bytes);
+    struct job *job = malloc(bytes);
 
     if (!job)
         abort(); /* it is still in Kafka */
+    memset(job, 0, sizeof *job + job_size);
     char *copy = (char *)job->of + job_size;
     job->w = w;
     job->state = J_LANE;
@@ -45,10 +46,12 @@ static void take_in(struct worker *w, struct part *p, rd_kafka_message_t *m)
     job->key_len = m->key_len;
     if (m->key_len)
         memcpy(copy, m->key, m->key_len);
+    copy[m->key_len] = '\0';
     job->value = copy + m->key_len + 1;
     job->value_len = m->len;
     if (m->len)
         memcpy(copy + m->key_len + 1, m->payload, m->len);
+    copy[m->key_len + 1 + m->len] = '\0';
     job->bytes = bytes;
     read_trace(job, m);
     TAILQ_INSERT_TAIL(&p->jobs, job, part_link);

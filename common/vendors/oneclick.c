@@ -101,16 +101,18 @@ static size_t string_size(json_object *value)
     return json_object_is_type(value, json_type_string) ? (size_t)json_object_get_string_len(value) + 1 : 1;
 }
 
+/* A record's texts, each looked for once. */
+enum member { TITLE, SERIES, PUBLISHER, DESCRIPTION, AUDIENCE, LANGUAGE, MEDIA_TYPE, AUTHORS, NARRATORS, GENRES, PRIMARY_GENRE, MEMBERS };
+static const char *const members[MEMBERS] = {"title",     "seriesName", "publisher", "description", "audience",    "language",
+                                             "mediaType", "authors",    "narrators", "genres",      "primaryGenre"};
+
 /* What all texts need at most. Splitting a list needs no more: a separator's place is taken by a final zero. */
-static size_t texts_size(json_object *record)
+static size_t texts_size(json_object *const of[MEMBERS], json_object *images)
 {
-    static const char *const members[] = {"title",     "seriesName", "publisher", "description", "audience",    "language",
-                                          "mediaType", "authors",    "narrators", "genres",      "primaryGenre"};
-    json_object *images = json_get(record, "images");
     size_t size = 0;
 
-    for (size_t i = 0; i < COUNT(members); i++)
-        size += string_size(json_get(record, members[i]));
+    for (int i = 0; i < MEMBERS; i++)
+        size += string_size(of[i]);
     for (size_t i = 0; i < reading_count(images); i++)
         size += string_size(json_get(reading_at(images, i), "name")) + string_size(json_get(reading_at(images, i), "url"));
     return size;
@@ -172,9 +174,8 @@ static int32_t small_number(json_object *record, const char *key)
 }
 
 /* Without a series it is absent, or this; the numbers beside it then say nothing. */
-static void read_series(json_object *record, char **at, struct oneclick_title *to)
+static void read_series(json_object *record, struct oneclick_title *to)
 {
-    to->series = put_text(at, json_get(record, "seriesName"));
     if (!strcasecmp(to->series, "Default Blank"))
         to->series = "";
     if (!*to->series)
@@ -183,20 +184,29 @@ static void read_series(json_object *record, char **at, struct oneclick_title *t
     to->series_total = small_number(record, "seriesTotal");
 }
 
-static void read_texts(json_object *record, char *at, struct oneclick_title *to)
+static struct fault read_texts(json_object *record, struct oneclick_title *to)
 {
-    to->title = put_text(&at, json_get(record, "title"));
-    to->publisher = put_text(&at, json_get(record, "publisher"));
-    to->description = put_text(&at, json_get(record, "description"));
-    to->audience = put_text(&at, json_get(record, "audience"));
-    to->language = put_text(&at, json_get(record, "language"));
-    to->media_type = put_text(&at, json_get(record, "mediaType"));
-    to->authors = put_list(&at, json_get(record, "authors"), ';');
-    to->narrators = put_list(&at, json_get(record, "narrators"), ';');
-    to->genres = put_list(&at, json_get(record, "genres"), ';');
-    to->primary_genres = put_list(&at, json_get(record, "primaryGenre"), ',');
-    to->images = put_images(&at, json_get(record, "images"));
-    read_series(record, &at, to);
+    json_object *images = json_get(record, "images"), *of[MEMBERS];
+
+    for (int i = 0; i < MEMBERS; i++)
+        of[i] = json_get(record, members[i]);
+    char *at = to->memory = malloc(texts_size(of, images));
+    if (!at)
+        return FAULT(FATAL, "out of memory");
+    to->title = put_text(&at, of[TITLE]);
+    to->publisher = put_text(&at, of[PUBLISHER]);
+    to->description = put_text(&at, of[DESCRIPTION]);
+    to->audience = put_text(&at, of[AUDIENCE]);
+    to->language = put_text(&at, of[LANGUAGE]);
+    to->media_type = put_text(&at, of[MEDIA_TYPE]);
+    to->authors = put_list(&at, of[AUTHORS], ';');
+    to->narrators = put_list(&at, of[NARRATORS], ';');
+    to->genres = put_list(&at, of[GENRES], ';');
+    to->primary_genres = put_list(&at, of[PRIMARY_GENRE], ',');
+    to->images = put_images(&at, images);
+    to->series = put_text(&at, of[SERIES]);
+    read_series(record, to);
+    return FAULT_OK;
 }
 
 struct fault oneclick_title_read(json_object *record, struct oneclick_title *ret)
@@ -206,12 +216,11 @@ struct fault oneclick_title_read(json_object *record, struct oneclick_title *ret
 
     *ret = (struct oneclick_title){0};
     TRY(oneclick_isbn(record, ret->isbn));
-    ret->memory = malloc(texts_size(record));
-    if (!ret->memory) {
+    struct fault f = read_texts(record, ret);
+    if (f.kind) {
         *ret = (struct oneclick_title){0};
-        return FAULT(FATAL, "out of memory");
+        return f;
     }
-    read_texts(record, ret->memory, ret);
     ret->title_prefix = values_collation(ret->title, ret->language);
     reading_text(record, "publicationDate", published, sizeof published);
     read_date(published, ret->publication_date);

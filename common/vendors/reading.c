@@ -90,6 +90,8 @@ static bool copy_clean(char *ret, size_t size, const char *bytes, size_t len)
         unsigned char c = (unsigned char)ret[i];
         if (c < ' ' || c == 0x7F) {
             ret[i] = ' ';
+        } else if (c < 0x80) {
+            i += text_plain(ret + i + 1, len - i - 1);
         } else if (c == 0xC2 && (unsigned char)ret[i + 1] >= 0x80 && (unsigned char)ret[i + 1] < 0xA0) {
             ret[i] = ' ';
             ret[i + 1] = ' ';
@@ -123,6 +125,10 @@ int64_t reading_int_of(json_object *value)
     char digits[24];
     int64_t n = 0;
 
+    if (json_object_is_type(value, json_type_int)) {
+        n = json_object_get_int64(value);
+        return n < 0 || n == INT64_MAX ? 0 : n; /* json-c's answer to numbers that do not fit */
+    }
     if (!reading_text_of(value, digits, sizeof digits) || !digits[0])
         return 0;
     for (const char *c = digits; *c; c++) {

@@ -225,6 +225,7 @@ struct fault each_row(struct producer *p, const char *query, const char *const *
 
 struct fault send_change(struct producer *p, const struct catalog_change *change, const char *record, size_t len)
 {
+    static struct metric *sent[CATALOG_CHECK + 1];
     static struct text value;
     struct catalog_change said = *change;
 
@@ -236,8 +237,10 @@ struct fault send_change(struct producer *p, const struct catalog_change *change
     catalog_write(&value, &said, record, len);
     if (value.failed)
         return FAULT(FATAL, "out of memory");
-    metric_add(metric_make(METRIC_COUNTER, "shelfwire_catalog_changes_total", "Changes of the catalog sent, by kind.",
-                           "change=\"%s\"", catalog_kind_name(said.kind)), 1);
+    if (!sent[said.kind])
+        sent[said.kind] = metric_make(METRIC_COUNTER, "shelfwire_catalog_changes_total", "Changes of the catalog sent, by kind.",
+                                      "change=\"%s\"", catalog_kind_name(said.kind));
+    metric_add(sent[said.kind], 1);
     return producer_send(p, said.isbn, text_str(&value), value.len);
 }
 

@@ -13,10 +13,15 @@
 
 enum { SENT_MAX = 1000 };
 
-struct reading {
-    struct producer *p;
+/* What the rows say: read once for all lists of a poll. */
+static struct {
+    bool read;
     struct isbn_set known; /* what we have, and whether it is available as far as was said */
     struct isbn_set quiet; /* what OneClick was asked for within a day and did not have */
+} rows;
+
+struct reading {
+    struct producer *p;
     int64_t listed, sent, unreadable;
     struct isbn_set flips; /* sent, of titles whose availability had been said before */
     char flips_as_of[ONECLICK_INSTANT_SIZE]; /* a list has one time for all its rows */
@@ -31,20 +36,30 @@ static const char known_sql[] =
 
 static struct fault use_known(void *of, const PGresult *res, int row)
 {
-    struct reading *r = of;
     bool owned = PQgetvalue(res, row, 2)[0] == 't';
 
-    if (!isbn_set_add(owned ? &r->known : &r->quiet, PQgetvalue(res, row, 0), PQgetvalue(res, row, 1)[0] == 't'))
+    (void)of;
+    if (!isbn_set_add(owned ? &rows.known : &rows.quiet, PQgetvalue(res, row, 0), PQgetvalue(res, row, 1)[0] == 't'))
         return FAULT(FATAL, "out of memory");
     return FAULT_OK;
 }
 
 static struct fault read_known(struct reading *r)
 {
-    TRY(each_row(r->p, known_sql, NULL, 0, use_known, r));
-    isbn_set_sort(&r->known);
-    isbn_set_sort(&r->quiet);
+    if (rows.read)
+        return FAULT_OK;
+    TRY(each_row(r->p, known_sql, NULL, 0, use_known, NULL));
+    isbn_set_sort(&rows.known);
+    isbn_set_sort(&rows.quiet);
+    rows.read = true;
     return FAULT_OK;
+}
+
+void availability_forget(void)
+{
+    isbn_set_free(&rows.known);
+    isbn_set_free(&rows.quiet);
+    rows.read = false;
 }
 
 /* ---- what OneClick says ---- */
@@ -64,17 +79,19 @@ static struct fault use_row(void *of, const char *name, json_object *element, co
         r->unreadable++;
         return FAULT_OK;
     }
-    int known = isbn_set_find(&r->known, said.isbn);
-    if (known == said.available || (known < 0 && isbn_set_find(&r->quiet, said.isbn) >= 0))
+    int known = isbn_set_find(&rows.known, said.isbn);
+    if (known == said.available || (known < 0 && isbn_set_find(&rows.quiet, said.isbn) >= 0))
         return FAULT_OK;
     text_copy(change.isbn, sizeof change.isbn, said.isbn);
     text_copy(change.as_of, sizeof change.as_of, said.at);
     change.available = said.available;
     r->sent++;
-    if (known >= 0 && !isbn_set_add(&r->flips, said.isbn, said.available))
-        return FAULT(FATAL, "out of memory");
-    if (known >= 0)
+    if (known >= 0) {
+        if (!isbn_set_add(&r->flips, said.isbn, said.available))
+            return FAULT(FATAL, "out of memory");
         text_copy(r->flips_as_of, sizeof r->flips_as_of, said.at);
+        isbn_set_turn(&rows.known, said.isbn);
+    }
     return send_change(r->p, &change, NULL, 0);
 }
 
@@ -133,7 +150,7 @@ struct fault availability_read(struct producer *p, const char *media_type)
 
     struct fault f = read_all(&r, media_type);
     isbn_set_free(&r.flips);
-    isbn_set_free(&r.known);
-    isbn_set_free(&r.quiet);
+    if (f.kind)
+        availability_forget(); /* of what was sent, nobody knows what arrived */
     return f;
 }

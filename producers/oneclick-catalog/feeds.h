@@ -24,7 +24,9 @@ struct fault delta_read(struct producer *p);
 /* For --check: which delta is answered. */
 struct fault delta_check(struct producer *p, const char **ret_api);
 
+/* What our rows say is read once and kept for the other media types, until availability_forget. */
 struct fault availability_read(struct producer *p, const char *media_type);
+void availability_forget(void);
 
 /* ---- pure ---- */
 

@@ -38,7 +38,8 @@ void isbn_set_sort(struct isbn_set *set)
         qsort(set->at, set->count, sizeof *set->at, compare);
 }
 
-int isbn_set_find(const struct isbn_set *set, const char *isbn)
+/* NULL: it is not in the set. */
+static uint32_t *find(const struct isbn_set *set, const char *isbn)
 {
     uint32_t code = code_of(isbn);
     size_t low = 0, high = set->count;
@@ -50,7 +51,22 @@ int isbn_set_find(const struct isbn_set *set, const char *isbn)
         else
             high = middle;
     }
-    return low < set->count && set->at[low] >> 1 == code ? (int)(set->at[low] & 1) : -1;
+    return low < set->count && set->at[low] >> 1 == code ? &set->at[low] : NULL;
+}
+
+int isbn_set_find(const struct isbn_set *set, const char *isbn)
+{
+    const uint32_t *found = find(set, isbn);
+
+    return found ? (int)(*found & 1) : -1;
+}
+
+void isbn_set_turn(struct isbn_set *set, const char *isbn)
+{
+    uint32_t *found = find(set, isbn);
+
+    if (found)
+        *found ^= 1;
 }
 
 bool isbn_set_at(const struct isbn_set *set, size_t i, char ret[14])

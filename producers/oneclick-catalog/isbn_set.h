@@ -22,6 +22,8 @@ void isbn_set_sort(struct isbn_set *set);
 /* -1: not in it; else its flag. */
 int isbn_set_find(const struct isbn_set *set, const char *isbn);
 
+void isbn_set_turn(struct isbn_set *set, const char *isbn); /* the other flag; nothing when it is not in the set */
+
 /* The i-th, and its flag. */
 bool isbn_set_at(const struct isbn_set *set, size_t i, char ret[14]);
 

@@ -6,8 +6,9 @@ catalog-delta, and ends them. Titles are the sandbox's, of some 1,000 bytes; the
 
   import        `oneclick-catalog --import`, a catalog-delta beside it, until every title is a row. CPU is that of the whole of
                 it: the importer's start and end included, the worker's waiting too
-  workers       the same messages wait in Kafka; one catalog-delta, then two, each alone in its process. What is between 10 %
-                and 90 % done counts. The sessions of PostgreSQL that write are looked at ten times a second
+  workers       the same messages wait in Kafka; one catalog-delta, then two, each alone in its process; then two that hold as
+                much ready as they like. What is between 10 % and 90 % done counts. The sessions of PostgreSQL that
+                write are looked at ten times a second
   availability  the whole list is known, ten titles turned: `oneclick-catalog --once`, several times; ten messages each
   floors        floors_catalog.c, over the same records, messages and rows; see there. Of an import: each record parsed once,
                 produced, consumed, and upserted into the same table, 1,000 a statement; of availability: the same two lists
@@ -28,14 +29,18 @@ import confluent_kafka
 import confluent_kafka.admin
 import psycopg2
 
-from common import (PARTITIONS, TICK, Failed, Sampler, Services, add_options, aligned, free_port, fsync_ms, machine_ticks, main_of,
-                    median_of, reached, say)
+from common import (PARTITIONS, TICK, Failed, Sampler, Services, add_options, aligned, free_port, fsync_ms, machine_ticks,
+                    main_of, median_of, reached, say)
 
 TOKEN = "sandbox-oneclick-token"
 LIBRARY = "1931"
 TURNED, TURNS = 10, 5
-COLUMNS = ("isbn, owned_as_of, media_type, title, sort_title, series_name, series_position, series_total, authors, narrators, genres,"
-           " primary_genres, audience, language, publisher, publication_date, description, digital_rights, images, title_id")
+COLUMNS = ("isbn, owned_as_of, media_type, title, sort_title, series_name, series_position, series_total, authors, narrators,"
+           " genres, primary_genres, audience, language, publisher, publication_date, description, digital_rights, images, title_id")
+
+# How many workers, and what they are told besides.
+BACKLOGS = {"one worker": (1, {}), "two workers": (2, {}),
+            "two, much ready": (2, {"KAFKA_QUEUED_MIN_MESSAGES": "10000", "KAFKA_QUEUED_MAX_MESSAGES_KBYTES": "16384"})}
 
 # scenario, figure: what it is called, the floor it is compared with, the goal (a ratio where there is a floor)
 FIGURES = [
@@ -57,6 +62,9 @@ FIGURES = [
     ("two workers", "rate", "titles/s", None, ""),
     ("two workers", "worker", "CPU-s per 1,000 titles: both workers", None, ""),
     ("two workers", "postgres", "CPU-s per 1,000 titles: PostgreSQL", "postgres", ""),
+    ("two, much ready", "rate", "titles/s", None, ""),
+    ("two, much ready", "worker", "CPU-s per 1,000 titles: both workers", None, ""),
+    ("two, much ready", "postgres", "CPU-s per 1,000 titles: PostgreSQL", "postgres", ""),
     ("availability", "wall_s", "seconds until --once has ended", "wall_s", "≤ 1.5"),
     ("availability", "cpu_s", "CPU-s of --once", "cpu_s", "≤ 1.5"),
     ("availability", "messages", "messages it sent", None, f"= {TURNED}"),
@@ -89,8 +97,8 @@ class Watch(threading.Thread):
     def run(self):
         with self.db.cursor() as sql:
             while not self.over.wait(0.1):
-                sql.execute("SELECT pid, query LIKE '%described AS (INSERT%', state, coalesce(wait_event_type, ''), coalesce(wait_event, '')"
-                            " FROM pg_stat_activity WHERE application_name = 'catalog-delta'")
+                sql.execute("SELECT pid, query LIKE '%described AS (INSERT%', state, coalesce(wait_event_type, ''),"
+                            " coalesce(wait_event, '') FROM pg_stat_activity WHERE application_name = 'catalog-delta'")
                 for pid, writes, *rest in sql.fetchall():
                     if writes:
                         self.writers.add(pid)
@@ -140,12 +148,13 @@ class Bench(Services):
     # ---- the programs ----
 
     def environment(self, prefix, **more):
-        return {**os.environ, **self.pg, "KAFKA_BOOTSTRAP_SERVERS": self.kafka, "TOPIC_PREFIX": prefix, "ONECLICK_URL": self.url,
-                "ONECLICK_LIBRARY_ID": LIBRARY, "ONECLICK_TOKEN": TOKEN, "LOG_FORMAT": "text", **more}
+        return {**os.environ, **self.pg, "KAFKA_BOOTSTRAP_SERVERS": self.kafka, "TOPIC_PREFIX": prefix,
+                "ONECLICK_URL": self.url, "ONECLICK_LIBRARY_ID": LIBRARY, "ONECLICK_TOKEN": TOKEN, "LOG_FORMAT": "text", **more}
 
-    def worker(self, prefix):
+    def worker(self, prefix, **more):
         port = free_port()
-        worker = self.spawn([self.bin / "catalog-delta"], "worker.log", env=self.environment(prefix, METRICS_PORT=str(port)))
+        env = self.environment(prefix, METRICS_PORT=str(port), **more)
+        worker = self.spawn([self.bin / "catalog-delta"], "worker.log", env=env)
         worker.port = port
         return worker
 
@@ -180,7 +189,8 @@ class Bench(Services):
 
     def messages_in(self, topic):
         consumer = confluent_kafka.Consumer({"bootstrap.servers": self.kafka, "group.id": "bench"})
-        total = sum(consumer.get_watermark_offsets(confluent_kafka.TopicPartition(topic, p), timeout=10)[1] for p in range(PARTITIONS))
+        total = sum(consumer.get_watermark_offsets(confluent_kafka.TopicPartition(topic, p), timeout=10)[1]
+                    for p in range(PARTITIONS))
         consumer.close()
         return total
 
@@ -198,14 +208,12 @@ class Bench(Services):
         prefix = self.prepare()
         worker = self.worker(prefix)
         self.await_worker(worker, worker.port)
-        perf = None
+        perf, looked_at = None, self.options.perf
         begin = time.time()
         importer = self.catalog(prefix, "--import")
         with Sampler(self.groups(worker=[worker], importer=[importer]), ["worker", "importer"]) as sampler:
-            if self.options.perf == "importer":
-                perf = self.perf_start(importer.pid, max(1, self.count // 20000))
-            if self.options.perf == "worker":
-                perf = self.perf_start(worker.pid, max(1, self.count // 20000))
+            if looked_at in ("importer", "worker"):
+                perf = self.perf_start({"importer": importer, "worker": worker}[looked_at].pid, max(1, self.count // 20000))
             ended = []
             thread = threading.Thread(target=lambda: ended.extend(self.end_of(importer)))
             thread.start()
@@ -214,7 +222,7 @@ class Bench(Services):
             if not ended:
                 raise Failed("the import failed: " + self.tail("catalog.log"))
         end = seen[-1][0]
-        self.perf_report(perf, {"importer": "oneclick-catalog", "worker": "catalog-delta"}.get(self.options.perf), f"import, {self.options.perf}")
+        self.perf_report(perf, "oneclick-catalog" if looked_at == "importer" else "catalog-delta", f"import, {looked_at}")
         after = self.metrics(worker.port)
         self.assert_rows()
         self.source, self.kept = prefix, worker
@@ -222,26 +230,29 @@ class Bench(Services):
         figures["importer"] = 1000 * ended[0] / self.count
         batches = after["shelfwire_record_batches_total"]
         return {**figures, "ours": figures["importer"] + figures["worker"], "rate": self.count / (end - begin),
-                "importer_rate": self.count / (ended[1] - begin), "rows_a_record": after["shelfwire_record_rows_total"] / batches,
+                "importer_rate": self.count / (ended[1] - begin),
+                "rows_a_record": after["shelfwire_record_rows_total"] / batches,
                 **{f"{who}_{what}_mb": kb[who] / 1024 for who in ("importer", "worker")
                    for what, kb in (("anon", sampler.anon_kb), ("rss", sampler.rss_kb))}}
 
-    def backlog(self, how_many):
+    def backlog(self, load):
+        how_many, more = BACKLOGS[load]
         prefix = self.prepare()
         begin = time.time()
         alone = self.end_of(self.catalog(prefix, "--import"))
         alone_s = alone[1] - begin
         perf = None
         with Watch(self.pg) as watch:
-            workers = [self.worker(prefix) for _ in range(how_many)]
+            workers = [self.worker(prefix, **more) for _ in range(how_many)]
             for worker in workers:
                 self.await_worker(worker, worker.port)
-            with Sampler(self.groups(worker=workers)) as sampler:
+            with Sampler(self.groups(worker=workers), ["worker"]) as sampler:
                 if self.options.perf == "backlog" and how_many == 1:
                     perf = self.perf_start(workers[0].pid, max(1, self.count // 20000))
                 seen = self.await_done(workers, self.count)
         self.perf_report(perf, "catalog-delta", "backlog, one worker")
-        after = [self.metrics(w.port) for w in workers]
+        rows, statements = (sum(self.metrics(w.port)[f"shelfwire_record_{what}_total"] for w in workers)
+                            for what in ("rows", "batches"))
         for worker in workers:
             self.kill(worker, signal.SIGTERM)
         self.assert_rows()
@@ -255,8 +266,8 @@ class Bench(Services):
         return {"rate": (done - already) / (end - begin), **self.window_figures(sampler, begin, end, done - already),
                 **{"cores " + name: n for name, n in cores.items()}, "cores idle": os.cpu_count() - sum(cores.values()),
                 **{"does " + name: n for name, n in shares.items()}, **{"event " + name: n for name, n in events.items()},
-                "importer_rate": self.count / alone_s, "importer": 1000 * alone[0] / self.count,
-                "rows_a_record": sum(m["shelfwire_record_rows_total"] for m in after) / sum(m["shelfwire_record_batches_total"] for m in after)}
+                "rss_mb": sampler.rss_kb["worker"] / 1024, "rows_a_record": rows / statements,
+                "importer_rate": self.count / alone_s, "importer": 1000 * alone[0] / self.count}
 
     def available(self):
         """After `imported`, with its worker. The first reading sends every title, the next ones what turned."""
@@ -278,9 +289,10 @@ class Bench(Services):
             with Sampler(self.groups(once=[once]), ["once"]) as sampler:
                 cpu_s, end = self.end_of(once)
             asked = [c for c in self.admin("GET", "/calls?vendor=oneclick&last=100") if c["at"] >= begin]
-            lists = min(c["at"] for c in asked if c["call"] == "availability")
+            at = {c["call"]: c["at"] for c in reversed(asked)}
             runs.append({"cpu_s": cpu_s, "wall_s": end - begin, "messages": self.messages_in(prefix + "catalog.delta") - before,
-                         "delta_s": lists - min(c["at"] for c in asked), "start_s": min(c["at"] for c in asked) - begin,
+                         "start_s": at["delta"] - begin, "first_list_s": at["availability"] - at["delta"],
+                         "lists_s": end - at["availability"],
                          "rss_mb": sampler.rss_kb["once"] / 1024, "anon_mb": sampler.anon_kb["once"] / 1024,
                          "postgres_s": sampler.cpu_s("postgres", begin, end), "sandbox_s": sampler.cpu_s("sandbox", begin, end),
                          "busy": (machine_ticks() - others) / TICK / (end - begin)})
@@ -369,8 +381,8 @@ def table(results):
         ratio = run[figure] / floor if floor else None
         if floor_name and not floor:
             goal = ""
-        lines.append((load, name, shown(run[figure], figure), shown(floor, figure) if floor else "", f"{ratio:.2f}" if ratio else "",
-                      goal, verdict(ratio or run[figure], goal)))
+        lines.append((load, name, shown(run[figure], figure), shown(floor, figure) if floor else "",
+                      f"{ratio:.2f}" if ratio else "", goal, verdict(ratio or run[figure], goal)))
     return aligned(lines)
 
 
@@ -381,23 +393,29 @@ def listed(run, prefix, form):
 
 def details(results):
     out = []
-    for load in ("one worker", "two workers"):
+    for load in BACKLOGS:
         if load in results:
             run = results[load]
-            out.append("{}: cores: {}; a writing session {}; its waits: {}; {:.0f} rows a statement; window {:.1f} s".format(
+            out.append("{}: cores: {}; a writing session {}; its waits: {}; {:.0f} rows a statement; a worker's RSS {:.0f} MB;"
+                       " window {:.1f} s".format(
                 load, listed(run, "cores ", lambda n: f"{n:.2f}"), listed(run, "does ", lambda n: f"{n:.0%}"),
-                listed(run, "event ", lambda n: f"{n:.0%}") or "none", run["rows_a_record"], run["window_s"]))
-            out.append("    the import before it, alone: {importer_rate:,.0f} titles/s, {importer:.4f} CPU-s per 1,000".format(**run))
+                listed(run, "event ", lambda n: f"{n:.0%}") or "none", run["rows_a_record"], run["rss_mb"], run["window_s"]))
+            out.append("    the import before it, alone: {importer_rate:,.0f} titles/s, {importer:.4f} CPU-s per 1,000"
+                       .format(**run))
     if "import" in results:
-        out.append("import: {rows_a_record:.0f} rows a statement; others {others:.2f} cores; {window_s:.1f} s".format(**results["import"]))
+        out.append("import: {rows_a_record:.0f} rows a statement; others {others:.2f} cores; {window_s:.1f} s"
+                   .format(**results["import"]))
     if "floors of import" in results:
-        out.append("floors of an import, CPU-s per 1,000: json-c {parse:.4f}, producing {produce:.4f} ({produce_rate:,.0f}/s), consuming"
-                   " {consume:.4f} ({consume_rate:,.0f}/s), libpq {upsert:.4f} ({upsert_rate:,.0f}/s)".format(**results["floors of import"]))
+        out.append("floors of an import, CPU-s per 1,000: json-c {parse:.4f}, producing {produce:.4f} ({produce_rate:,.0f}/s),"
+                   " consuming {consume:.4f} ({consume_rate:,.0f}/s), libpq {upsert:.4f} ({upsert_rate:,.0f}/s)"
+                   .format(**results["floors of import"]))
     if "availability" in results:
-        out.append("availability: {start_s:.3f} s until OneClick is asked, {delta_s:.3f} s for the delta; RssAnon {anon_mb:.1f} MB; CPU-s beside it:"
-                   " sandbox {sandbox_s:.2f}, PostgreSQL {postgres_s:.2f}; {busy:.2f} cores busy".format(**results["availability"]))
-        out.append("    the first reading, every title a message: {first_cpu_s:.2f} CPU-s; CPU-s per 1,000: worker {first worker:.4f}, PostgreSQL"
-                   " {first postgres:.4f}; {first window_s:.1f} s".format(**results["availability"]))
+        out.append("availability: {start_s:.3f} s until OneClick is asked, {first_list_s:.3f} s from the delta to the first list"
+                   " (what the rows say is read meanwhile), {lists_s:.3f} s for the lists and the end; RssAnon {anon_mb:.1f} MB;"
+                   " CPU-s beside it: sandbox {sandbox_s:.2f}, PostgreSQL {postgres_s:.2f}; {busy:.2f} cores busy"
+                   .format(**results["availability"]))
+        out.append("    the first reading, every title a message: {first_cpu_s:.2f} CPU-s; CPU-s per 1,000: worker"
+                   " {first worker:.4f}, PostgreSQL {first postgres:.4f}; {first window_s:.1f} s".format(**results["availability"]))
     return "\n".join(out)
 
 
@@ -410,11 +428,13 @@ def median_of_any(runs):
 def run(options):
     runs = collections.defaultdict(list)
     with Bench(options) as bench:
-        about = {"loadavg": os.getloadavg()[0], "cores": os.cpu_count(), "fsync_ms": fsync_ms(bench.dir), "titles": options.count}
+        about = {"loadavg": os.getloadavg()[0], "cores": os.cpu_count(), "fsync_ms": fsync_ms(bench.dir)}
         say("a broker that has just started is slow: warming it up")
-        bench.count = min(20000, options.count)
-        bench.end_of(bench.catalog(bench.prepare(), "--import"))
-        bench.count = options.count
+        bench.count, perf, options.perf = 20000, options.perf, None
+        for _ in range(1 if options.quick else 3):
+            bench.imported()
+            bench.kill(bench.kept, signal.SIGTERM)
+        bench.count, options.perf = options.count, perf
         for number in range(options.repeat):
             say("import" + (f", {number + 1} of {options.repeat}" if options.repeat > 1 else ""))
             runs["import"].append(bench.imported())
@@ -429,19 +449,20 @@ def run(options):
             if not options.no_floors:
                 say("floors")
                 runs["floors of import"].append(bench.import_floors())
-            for load, how_many in (("one worker", 1), ("two workers", 2)) if "workers" in options.loads else ():
+            for load in BACKLOGS if "workers" in options.loads else ():
                 say(load)
-                runs[load].append(bench.backlog(how_many))
+                runs[load].append(bench.backlog(load))
         record_bytes = (bench.dir / "records").stat().st_size // options.count if not options.no_floors else 0
         about["loadavg_after"] = os.getloadavg()[0]
     results = {load: median_of_any(each) for load, each in runs.items()}
-    print(f"\n{about['titles']:,} titles" + (f" of {record_bytes:,} bytes" if record_bytes else "") + f", {PARTITIONS} partitions, {about['cores']}"
-          f" cores, load average {about['loadavg']:.2f} before and {about['loadavg_after']:.2f} after, fdatasync {about['fsync_ms']:.2f} ms"
+    print(f"\n{options.count:,} titles" + (f" of {record_bytes:,} bytes" if record_bytes else "") + f", {PARTITIONS} partitions,"
+          f" {about['cores']} cores, load average {about['loadavg']:.2f} before and {about['loadavg_after']:.2f} after, fdatasync"
+          f" {about['fsync_ms']:.2f} ms"
           + (f"; medians of {options.repeat}" if options.repeat > 1 else "") + "\n")
     print(table(results) + "\n\n" + details(results))
     if options.json:
         with open(options.json, "w") as file:
-            json.dump({"about": about, "results": results, "runs": runs}, file, indent=2)
+            json.dump({"about": {**about, "titles": options.count}, "results": results, "runs": runs}, file, indent=2)
             file.write("\n")
 
 
@@ -451,7 +472,7 @@ def main():
     size.add_argument("--quick", action="store_true", help="20,000 titles")
     size.add_argument("--full", action="store_true", help="500,000 titles")
     size.add_argument("--titles", type=int, default=100000, help="so many (100000)")
-    parser.add_argument("--load", choices=("import", "availability", "workers"), help="only this, and the import that all begin with")
+    parser.add_argument("--load", choices=("import", "availability", "workers"), help="only this, and the import all begin with")
     parser.add_argument("--perf", choices=("importer", "worker", "backlog"), help="show where its time goes (perf, as root)")
     add_options(parser)
     options = parser.parse_args()

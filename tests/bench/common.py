@@ -289,8 +289,8 @@ class Services:
             return None
         path = self.dir / "perf.data"
         path.unlink(missing_ok=True)
-        perf = self.spawn(["perf", "record", "-q", "-F", "999", "--call-graph", "dwarf,8192", "-o", path, "-p", pid, "--", "sleep", seconds],
-                          "perf.log")
+        perf = self.spawn(["perf", "record", "-q", "-F", "999", "--call-graph", "dwarf,8192", "-o", path, "-p", pid, "--", "sleep",
+                           seconds], "perf.log")
         return perf, path
 
     def perf_report(self, perf, program, title):

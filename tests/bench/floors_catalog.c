@@ -25,7 +25,8 @@ static void ready(void)
 
 static int report(int count, int64_t cpu, int64_t wall)
 {
-    printf("{\"count\": %d, \"cpu_s\": %.6f, \"wall_s\": %.6f}\n", count, (double)(cpu_us() - cpu) / 1e6, (double)(now_us() - wall) / 1e6);
+    printf("{\"count\": %d, \"cpu_s\": %.6f, \"wall_s\": %.6f}\n", count, (double)(cpu_us() - cpu) / 1e6,
+           (double)(now_us() - wall) / 1e6);
     fflush(stdout);
     return 0;
 }
@@ -259,7 +260,8 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*main)(void);
-    } modes[] = {{"parse", parse_main}, {"produce", produce_main}, {"consume", consume_main}, {"upsert", upsert_main}, {"list", list_main}};
+    } modes[] = {{"parse", parse_main}, {"produce", produce_main}, {"consume", consume_main}, {"upsert", upsert_main},
+                 {"list", list_main}};
 
     args = argv + (argc > 1 ? 2 : 1);
     curl_global_init(CURL_GLOBAL_DEFAULT);

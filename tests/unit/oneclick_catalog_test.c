@@ -32,6 +32,10 @@ static void test_isbn_set(void **state)
         assert_int_equal(isbn_set_find(&set, rows[i].isbn), rows[i].flag);
     for (size_t i = 0; i < 2; i++)
         assert_int_equal(isbn_set_find(&set, (const char *[]){"9781934180723", "9791090724013"}[i]), -1);
+    isbn_set_turn(&set, rows[0].isbn);
+    isbn_set_turn(&set, "9781934180723");
+    for (size_t i = 0; i < COUNT(rows); i++)
+        assert_int_equal(isbn_set_find(&set, rows[i].isbn), i ? rows[i].flag : !rows[i].flag);
     isbn_set_free(&set);
     isbn_set_free(&set);
 }

@@ -171,11 +171,30 @@ static void test_ids(void **state)
             fail_msg("\"%s\"", rows[i].text);
 }
 
+/* Every byte, at every place of a few words, with others behind it: the first that needs care ends what is plain. */
+static void test_plain(void **state)
+{
+    char bytes[27];
+    (void)state;
+
+    for (int c = 0; c < 256; c++) {
+        bool plain = c >= ' ' && c < 0x7F && c != '"' && c != '\\';
+        for (size_t at = 0; at < sizeof bytes; at++) {
+            for (size_t i = 0; i < sizeof bytes; i++)
+                bytes[i] = i < at ? "az ~!#[]"[i % 8] : i == at ? (char)c : "\x1f\"\\\x7f\x80"[i % 5];
+            assert_int_equal(text_plain(bytes, at), at);
+            assert_int_equal(text_plain(bytes, at + 1), at + plain);
+            assert_int_equal(text_plain(bytes, sizeof bytes), at + plain);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_percent), cmocka_unit_test(test_json),    cmocka_unit_test(test_copy),
         cmocka_unit_test(test_numbers), cmocka_unit_test(test_growing), cmocka_unit_test(test_too_long), cmocka_unit_test(test_ids),
+        cmocka_unit_test(test_plain),
     };
 
     return cmocka_run_group_tests_name("text", tests, NULL, NULL);
