@@ -1,5 +1,6 @@
 #include "common/http.h"
 
+#include "common/injection.h"
 #include "common/loop.h"
 #include "common/scoped.h"
 
@@ -211,11 +212,25 @@ static int on_leaving(void *of, char *a, char *b, int c, int d)
     (void)b;
     (void)c;
     (void)d;
+    INJECTION_POINT(call_leaving);
     if (x->started)
         return CURL_PREREQFUNC_ABORT;
     x->started = true;
     return CURL_PREREQFUNC_OK;
 }
+
+#ifdef SHELFWIRE_INJECTION_POINTS
+static int on_said(CURL *easy, curl_infotype what, char *bytes, size_t len, void *of)
+{
+    (void)easy;
+    (void)bytes;
+    (void)len;
+    (void)of;
+    if (what == CURLINFO_HEADER_OUT)
+        INJECTION_POINT(call_left);
+    return 0;
+}
+#endif
 
 struct fault http_open(struct http **ret, struct loop *loop, int connections_max, const char *ca_file)
 {
@@ -311,6 +326,10 @@ static struct http_exchange *exchange_new(struct http *h)
     curl_easy_setopt(x->easy, CURLOPT_TCP_KEEPALIVE, 1L);
     /* younger than what servers commonly close after, so that a request seldom meets a closing connection */
     curl_easy_setopt(x->easy, CURLOPT_MAXAGE_CONN, 4L);
+#ifdef SHELFWIRE_INJECTION_POINTS
+    curl_easy_setopt(x->easy, CURLOPT_VERBOSE, 1L);
+    curl_easy_setopt(x->easy, CURLOPT_DEBUGFUNCTION, on_said);
+#endif
     if (!h->proxy_wanted)
         curl_easy_setopt(x->easy, CURLOPT_PROXY, ""); /* saves looking the variables up for each request */
     if (h->ca_file)
@@ -391,6 +410,7 @@ struct http_exchange *http_send(struct http *h, const char *root, const struct h
     x->prev = h->under_way.prev;
     x->next = &h->under_way;
     x->prev->next = x->next->prev = x;
+    INJECTION_POINT(call);
     if (curl_multi_add_handle(h->multi, x->easy)) {
         unlink_exchange(x);
         retire(h, x);
@@ -489,7 +509,9 @@ static void finish(struct http *h)
         }
         curl_multi_remove_handle(h->multi, x->easy);
         unlink_exchange(x);
+        INJECTION_POINT(call_answered);
         x->done(x->of, &res);
+        INJECTION_POINT(call_done);
         retire(h, x);
     }
 }

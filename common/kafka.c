@@ -1,5 +1,6 @@
 #include "common/kafka.h"
 
+#include "common/injection.h"
 #include "common/log.h"
 #include "common/scoped.h"
 
@@ -241,7 +242,9 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaqu
 
     if (m->err && rd_kafka_fatal_error(rk, NULL, 0))
         p->fatal = true;
+    INJECTION_POINT(delivered);
     p->delivered(m->_private, m->err ? rd_kafka_err2str(m->err) : NULL);
+    INJECTION_POINT(delivered_done);
 }
 
 static void on_producer_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
@@ -374,6 +377,7 @@ bool kafka_produce(struct kafka_producer *p, struct kafka_message *m, void *of)
 {
     if (p->fatal)
         return false;
+    INJECTION_POINT(produce);
     rd_kafka_resp_err_t err =
         m->headers
             ? rd_kafka_producev(p->rk, RD_KAFKA_V_TOPIC(m->topic), RD_KAFKA_V_KEY(m->key, m->key_len),
@@ -384,6 +388,7 @@ bool kafka_produce(struct kafka_producer *p, struct kafka_message *m, void *of)
                                 RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE(of), RD_KAFKA_V_END);
     if (err && err != RD_KAFKA_RESP_ERR__QUEUE_FULL)
         log_about(LOG_WARN, m->topic, "cannot send: %s", rd_kafka_err2str(err));
+    INJECTION_POINT(produced);
     return !err;
 }
 

@@ -3,6 +3,7 @@
 #include "common/db.h"
 #include "common/event.h"
 #include "common/instant.h"
+#include "common/injection.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/program.h"
@@ -160,7 +161,10 @@ static struct fault run_on_loop(struct producer *p, PGresult **ret, const char *
 
 static struct fault run_statement(struct producer *p, PGresult **ret, const char *sql, int params, const char *const *values)
 {
-    return p->plan->serves ? run_on_loop(p, ret, sql, params, values) : pg_run(p->conn, ret, sql, params, values);
+    INJECTION_POINT(statement);
+    struct fault f = p->plan->serves ? run_on_loop(p, ret, sql, params, values) : pg_run(p->conn, ret, sql, params, values);
+    INJECTION_POINT(statement_done);
+    return f;
 }
 
 struct fault producer_run(struct producer *p, PGresult **ret, const char *sql, int params, const char *const *values)
@@ -245,6 +249,7 @@ static struct fault take_lock(struct producer *p)
     }
     p->locked = PQgetvalue(res, 0, 0)[0] == 't';
     if (p->locked) {
+        INJECTION_POINT(locked);
         if (p->said_lock)
             log_info("the lock is ours");
         p->said_lock = false;
@@ -389,6 +394,7 @@ static struct fault begin_round(struct producer *p)
         return FAULT_OK;
     snprintf(limit, sizeof limit, "%d", ROUND_MAX);
     TRY(producer_run(p, &due, sql, 1, (const char *const[]){limit}));
+    INJECTION_POINT(round_read);
     p->round_us = loop_now(p->loop);
     p->round_full = PQntuples(due) == ROUND_MAX;
     p->round_failed = false;
@@ -413,9 +419,11 @@ static struct fault finish_round(struct producer *p)
             sent++;
         }
     db_columns_end(&p->columns, values);
+    INJECTION_POINT(round_mark);
     p->mark_at_us = loop_now(p->loop) + SECOND_US;
     if (sent) /* a failure leaves the round as it is: it is marked when PostgreSQL is back */
         TRY(producer_do_(p, p->plan->sent_sql, values, 2));
+    INJECTION_POINT(round_marked);
     metric_add(p->sent, sent);
     if (sent)
         log_debug("%d sent%s", sent, p->round_left ? ": what was left unsent" : "");
@@ -890,7 +898,9 @@ static void end(struct producer *p)
 static struct fault poll_once(struct producer *p)
 {
     int64_t began = loop_now(p->loop);
+    INJECTION_POINT(poll);
     struct fault f = p->plan->poll(p);
+    INJECTION_POINT(polled);
 
     metric_set(p->polling, (double)(loop_now(p->loop) - began) / SECOND_US);
     p->send_at_us = 0; /* what it found is sent at once */

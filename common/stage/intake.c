@@ -2,6 +2,7 @@
 #include "common/stage/worker.h"
 
 #include "common/event.h"
+#include "common/injection.h"
 #include "common/log.h"
 #include "common/scoped.h"
 
@@ -108,10 +109,14 @@ void worker_fetch(struct worker *w)
             if (room <= 0 || w->hand_bytes > HAND_BYTES_MAX)
                 break;
             int n = kafka_fetch(w->consumer, p->id, messages, room);
+            if (n)
+                INJECTION_POINT(fetched);
             for (int i = 0; i < n; i++) {
                 take_in(w, p, messages[i]);
                 rd_kafka_message_destroy(messages[i]);
             }
+            if (n)
+                INJECTION_POINT(taken_in);
             p->drained = n < room;
         }
     }
@@ -124,6 +129,7 @@ static void on_assigned(void *of, int32_t id)
     struct worker *w = of;
     struct part *p = calloc(1, sizeof *p);
 
+    INJECTION_POINT(assigned);
     if (!p)
         abort();
     p->id = id;
@@ -138,6 +144,7 @@ static void on_assigned(void *of, int32_t id)
     w->parts = p;
     w->part_count++;
     w->suspect = false;
+    INJECTION_POINT(assigned_done);
 }
 
 static void on_ready(void *of, int32_t id)
@@ -182,8 +189,10 @@ void worker_release(void *of, uint32_t events)
 
     (void)events;
     loop_timer_stop(w->loop, &w->release);
+    INJECTION_POINT(release);
     worker_store_offsets(w);
     kafka_release(w->consumer); /* what is stored is committed on the way */
+    INJECTION_POINT(released);
     for (struct part *p = w->parts, *next; p; p = next) {
         next = p->next_part;
         if (p->revoking)
@@ -224,10 +233,13 @@ static void on_revoked(void *of, int32_t id, bool lost)
 
     if (!p)
         return;
+    INJECTION_POINT(revoked);
     p->revoking = true;
     /* last first, so that no lane hands on to a message that is given up next */
     part_give_up_unsent(p);
+    INJECTION_POINT(revoked_done);
     if (lost) {
+        INJECTION_POINT(lost);
         part_forget(w, p);
         return;
     }
@@ -252,6 +264,7 @@ static void on_committed(void *of, int32_t id, int64_t offset)
 
     (void)id;
     (void)offset;
+    INJECTION_POINT(offset_committed);
     if (w->suspect)
         worker_trust(w);
 }

@@ -1,6 +1,7 @@
 /* job.c - a message in hand. */
 #include "common/stage/worker.h"
 
+#include "common/injection.h"
 #include "common/log.h"
 
 static struct job_list *list_of(struct worker *w, enum job_state s, int **ret_count)
@@ -143,7 +144,9 @@ void worker_store_offsets(struct worker *w)
         if (offset > p->dropped)
             offset = p->dropped;
         if (offset > p->stored) {
+            INJECTION_POINT(offset_store);
             kafka_store(w->consumer, p->id, offset);
+            INJECTION_POINT(offset_stored);
             p->stored = offset;
         }
     }

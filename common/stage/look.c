@@ -1,6 +1,7 @@
 /* look.c - is it true already? And the intent, before a call that changes something. */
 #include "common/stage/worker.h"
 
+#include "common/injection.h"
 #include "common/log.h"
 
 #include <stdlib.h>
@@ -143,6 +144,7 @@ static void on_looked(void *of, const struct db_outcome *out)
         unlook(w);
         return;
     }
+    INJECTION_POINT(look_committed);
     if (epochs) {
         const PGresult *res = out->results[at++];
         for (int r = 0; r < PQntuples(res); r++) {
@@ -186,6 +188,7 @@ static void on_looked(void *of, const struct db_outcome *out)
             w->look_batch_max *= 2;
         unlook(w); /* rows that did not come: none, unless the statement is wrong */
     }
+    INJECTION_POINT(look_done);
 }
 
 
@@ -300,6 +303,9 @@ void worker_look(struct worker *w)
         w->pulse_sent = true;
     }
     add_look(w);
-    if (w->looking_n || w->epochs_sent || w->pulse_sent || w->lease_account >= 0)
-        db_send(w->look_db, on_looked, w);
+    if (!w->looking_n && !w->epochs_sent && !w->pulse_sent && w->lease_account < 0)
+        return;
+    INJECTION_POINT(look_send);
+    db_send(w->look_db, on_looked, w);
+    INJECTION_POINT(look_sent);
 }

@@ -1,6 +1,7 @@
 /* record.c - the outcome, the history, the intent. */
 #include "common/stage/worker.h"
 
+#include "common/injection.h"
 #include "common/log.h"
 
 static const char *intent_state(const struct job *job)
@@ -89,6 +90,7 @@ static void on_recorded(void *of, const struct db_outcome *out)
     struct worker *w = of;
 
     if (out->end == DB_DONE) {
+        INJECTION_POINT(record_committed);
         if (w->freed_sent)
             memmove(w->freed, w->freed + w->freed_sent, (size_t)(w->freed_n - w->freed_sent) * sizeof *w->freed);
         w->freed_n -= w->freed_sent;
@@ -96,6 +98,7 @@ static void on_recorded(void *of, const struct db_outcome *out)
             recorded(job);
         if (w->record_batch_max < w->record_batch_most)
             w->record_batch_max = 2 * w->record_batch_max < w->record_batch_most ? 2 * w->record_batch_max : w->record_batch_most;
+        INJECTION_POINT(record_done);
     } else {
         bool alone = w->recording_n == 1 && !w->freed_sent;
         bool its_data = out->end == DB_REFUSED && (!strncmp(out->sqlstate, "22", 2) || !strncmp(out->sqlstate, "23", 2));
@@ -205,5 +208,7 @@ void worker_record(struct worker *w)
     }
     metric_add(w->m_record_rows, n);
     metric_add(w->m_record_batches, 1);
+    INJECTION_POINT(record_send);
     db_send(w->record_db, on_recorded, w);
+    INJECTION_POINT(record_sent);
 }

@@ -1,6 +1,7 @@
 /* worker.c - the turn that drives a worker; its status, beginning and end. */
 #include "common/stage/worker.h"
 
+#include "common/injection.h"
 #include "common/log.h"
 #include "common/pg.h"
 #include "common/program.h"
@@ -401,6 +402,7 @@ static void drain(struct worker *w)
 
     log_info("stopping: finishing %d call%s", w->calling_n, w->calling_n == 1 ? "" : "s");
     w->draining = true;
+    INJECTION_POINT(drain);
     for (struct part *p = w->parts; p; p = p->next_part)
         part_give_up_unsent(p);
     while (loop_now(w->loop) < until &&
@@ -413,6 +415,7 @@ static void drain(struct worker *w)
             break; /* PostgreSQL is gone: what is not recorded is found as an unfinished intent */
     }
     worker_store_offsets(w);
+    INJECTION_POINT(drained);
     if (w->calling_n)
         log_warn("%d call%s did not end in time: whoever comes next asks what became of them", w->calling_n,
                  w->calling_n == 1 ? "" : "s");

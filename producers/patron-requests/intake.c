@@ -2,6 +2,7 @@
 
 #include "common/db.h"
 #include "common/event.h"
+#include "common/injection.h"
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/metrics.h"
@@ -335,12 +336,14 @@ static void on_done(void *of, const struct db_outcome *out)
     (void)of;
     batch_us = 0;
     if (out->end == DB_DONE) {
+        INJECTION_POINT(rows_committed);
         if (batch_count) /* what was marked with it was not when its rows were read */
             committed(out->results[0]);
         while ((item = TAILQ_FIRST(&marking))) {
             TAILQ_REMOVE(&marking, item, at);
             let_go(item);
         }
+        INJECTION_POINT(rows_done);
         batch_max = 2 * batch_max < BATCH_MAX ? 2 * batch_max : BATCH_MAX;
         refusal[0] = '\0';
         send_unsent();
@@ -434,7 +437,9 @@ static void go(void *of, uint32_t events)
     if (!batch_count && !mark_count)
         return;
     batch_us = loop_now(loop);
+    INJECTION_POINT(rows_send);
     db_send(db, on_done, NULL);
+    INJECTION_POINT(rows_sent);
 }
 
 static void on_up(void *of)
