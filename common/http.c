@@ -17,6 +17,9 @@ struct http_exchange {
     struct text url, body, watched;
     char error[CURL_ERROR_SIZE];
     const char *watch;
+    bool (*may_leave)(void *of);
+    void *may_leave_of;
+    bool withheld;
     bool started; /* a connection was there and the request began to leave: from here on nobody knows */
     bool too_large;
     bool headed; /* the answer's head is complete: libcurl takes one that is cut short for an answer */
@@ -215,6 +218,9 @@ static int on_leaving(void *of, char *a, char *b, int c, int d)
     INJECTION_POINT(call_leaving);
     if (x->started)
         return CURL_PREREQFUNC_ABORT;
+    x->withheld = x->may_leave && !x->may_leave(x->may_leave_of);
+    if (x->withheld)
+        return CURL_PREREQFUNC_ABORT;
     x->started = true;
     return CURL_PREREQFUNC_OK;
 }
@@ -386,7 +392,9 @@ struct http_exchange *http_send(struct http *h, const char *root, const struct h
     }
     x->error[0] = '\0';
     x->watch = req->watch;
-    x->started = x->too_large = x->headed = x->enough = x->waiting = false;
+    x->started = x->too_large = x->headed = x->enough = x->waiting = x->withheld = false;
+    x->may_leave = req->may_leave;
+    x->may_leave_of = req->may_leave_of;
     x->take = req->take;
     x->take_of = req->take_of;
     x->done = done;
@@ -499,6 +507,7 @@ static void finish(struct http *h)
                 res.watched = watched(x);
         } else {
             res.end = x->started ? HTTP_UNKNOWN : HTTP_NOT_SENT;
+            res.withheld = x->withheld && !x->started;
             res.body = "";
             res.error = x->too_large            ? "the answer is larger than 16 MiB"
                         : x->enough             ? "no more of the answer was wanted"

@@ -45,6 +45,9 @@ struct http_request {
     int timeout_ms;       /* of the whole exchange, or with `take` of a silence, in whole seconds; 0: the service's default */
     http_take *take;      /* takes the body of a 2xx, which is then not in the response; others are kept. NULL: all are */
     void *take_of;
+    /* Asked when there is a connection and no byte has left, the last moment there is; false: it ends as `withheld`. NULL: it may. */
+    bool (*may_leave)(void *of);
+    void *may_leave_of;
     const char *watch;    /* static: name of an answer's header to hand back, or NULL */
 };
 
@@ -62,6 +65,7 @@ enum http_end {
 
 struct http_response {
     enum http_end end;
+    bool withheld;             /* HTTP_NOT_SENT, and the vendor has nothing to do with it: may_leave said no */
     int status;                /* 0 unless HTTP_ANSWERED */
     const char *content_type;  /* "" when there is none */
     const char *body;          /* zero-terminated, may hold zero bytes within body_len */

@@ -12,6 +12,7 @@ void http_request_reset(struct http_request *req, const char *method, const char
     req->timeout_ms = 0;
     req->watch = NULL;
     req->take = NULL;
+    req->may_leave = NULL;
 }
 
 void http_request_header(struct http_request *req, const char *name, const char *value)

@@ -525,6 +525,7 @@ struct partition {
     struct loop_fd watch;
     int64_t committed; /* -1: not known */
     int64_t first;     /* offset of the first message fetched; -1: none yet */
+    int64_t mark, mark_us; /* an offset not seen committed yet, and when it was stored; -1: none */
     bool revoking;
     struct partition *next;
 };
@@ -540,7 +541,7 @@ struct kafka_consumer {
     struct partition *partitions;
     bool joined, closing, fatal, down, fast;
     char trouble[200];
-    int64_t serve_at_us;
+    int64_t serve_at_us, heard_us;
     bool events_waiting;
 };
 
@@ -568,7 +569,7 @@ static void partition_add(struct kafka_consumer *c, int32_t id)
         abort();
     p->consumer = c;
     p->id = id;
-    p->committed = p->first = -1;
+    p->committed = p->first = p->mark = -1;
     p->queue = rd_kafka_queue_get_partition(c->rk, c->topic, id);
     rd_kafka_queue_forward(p->queue, NULL);
     rd_kafka_queue_io_event_enable(p->queue, p->event_fd, &(uint64_t){1}, sizeof(uint64_t));
@@ -626,6 +627,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic
             return;
         }
         c->joined = true;
+        c->heard_us = loop_now(c->loop);
         c->trouble[0] = '\0';
         log_info("assigned %d partition%s of %s", list->cnt, list->cnt == 1 ? "" : "s", c->topic);
         for (int i = 0; i < list->cnt; i++)
@@ -657,13 +659,18 @@ static void on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_pa
         log_about(LOG_DEBUG, "kafka", "commit: %s", rd_kafka_err2str(err));
         return;
     }
+    INJECTION_POINT(offset_committed);
     for (int i = 0; list && i < list->cnt; i++) {
         const rd_kafka_topic_partition_t *at = &list->elems[i];
         struct partition *p = partition_of(c, at->partition);
         if (at->err || at->offset < 0 || !p)
             continue;
         p->committed = at->offset;
-        c->calls->committed(c->of, at->partition, at->offset);
+        if (p->mark >= 0 && at->offset >= p->mark) { /* it was asked after it was stored; when it was answered says nothing */
+            if (p->mark_us > c->heard_us)
+                c->heard_us = p->mark_us;
+            p->mark = -1;
+        }
     }
 }
 
@@ -837,9 +844,34 @@ void kafka_store(struct kafka_consumer *c, int32_t partition, int64_t offset)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
 
+    struct partition *p = partition_of(c, partition);
+
     rd_kafka_topic_partition_list_add(list, c->topic, partition)->offset = offset;
     rd_kafka_offsets_store(c->rk, list);
     rd_kafka_topic_partition_list_destroy(list);
+    if (p && p->mark < 0) {
+        p->mark = offset;
+        p->mark_us = loop_now(c->loop);
+    }
+}
+
+int64_t kafka_heard_us(const struct kafka_consumer *c)
+{
+    return c->heard_us;
+}
+
+/* sent: when it was asked, as the pointer itself. */
+static void on_proved(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list, void *sent)
+{
+    struct kafka_consumer *c = rd_kafka_opaque(rk);
+    int64_t sent_us = (int64_t)(intptr_t)sent;
+
+    for (int i = 0; !err && list && i < list->cnt; i++)
+        err = list->elems[i].err;
+    if (err)
+        log_about(LOG_DEBUG, "kafka", "commit: %s", rd_kafka_err2str(err));
+    else if (sent_us > c->heard_us)
+        c->heard_us = sent_us;
 }
 
 bool kafka_prove_membership(struct kafka_consumer *c)
@@ -849,9 +881,12 @@ bool kafka_prove_membership(struct kafka_consumer *c)
     for (struct partition *p = c->partitions; p; p = p->next)
         if (p->committed >= 0 || p->first >= 0)
             rd_kafka_topic_partition_list_add(list, c->topic, p->id)->offset = p->committed >= 0 ? p->committed : p->first;
-    if (list->cnt)
-        rd_kafka_commit(c->rk, list, 1);
     bool asked = list->cnt > 0;
+    if (asked) {
+        rd_kafka_queue_t *queue = rd_kafka_queue_get_consumer(c->rk);
+        rd_kafka_commit_queue(c->rk, list, queue, on_proved, (void *)(intptr_t)loop_now(c->loop));
+        rd_kafka_queue_destroy(queue);
+    }
     rd_kafka_topic_partition_list_destroy(list);
     return asked;
 }

@@ -96,7 +96,6 @@ struct kafka_consumer_calls {
     void (*revoked)(void *of, int32_t partition, bool lost);
     void (*ready)(void *of, int32_t partition);   /* messages may be fetched */
     void (*message)(void *of, rd_kafka_message_t *m); /* one that comes unasked; to be destroyed by the callee */
-    void (*committed)(void *of, int32_t partition, int64_t offset); /* proof that the group still knows us */
 };
 
 /* fast: more than a thousand messages a second may be taken in; some megabytes of them are then held ready. */
@@ -117,8 +116,16 @@ void kafka_store(struct kafka_consumer *c, int32_t partition, int64_t offset);
 void kafka_release(struct kafka_consumer *c);
 
 /*
- * Commits once more what was committed, to learn whether the group still knows us; `committed` is the answer. False: no
- * partition has been fetched from yet, so there is nothing to commit.
+ * Since when, at least, the group cannot have given our partitions to others before a session has passed: microseconds of
+ * loop_now at which something was asked that the group has accepted since (a commit, an assignment). 0: never.
+ * A group takes an accepted commit for a sign of life, so nothing more than a session after this may be believed ours.
+ */
+int64_t kafka_heard_us(const struct kafka_consumer *c);
+
+/*
+ * Commits once more what was committed, to learn whether the group still knows us; kafka_heard_us moves when it does. False:
+ * no partition has been fetched from yet, so there is nothing to commit. Seldom: librdkafka 2.0 throws the assignment away
+ * when such a commit meets a rebalance.
  */
 bool kafka_prove_membership(struct kafka_consumer *c);
 

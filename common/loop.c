@@ -196,6 +196,11 @@ int64_t loop_gap_us(const struct loop *l)
     return l->gap_us;
 }
 
+int64_t loop_lapse_us(const struct loop *l)
+{
+    return clock_us(CLOCK_BOOTTIME) - l->boot_us;
+}
+
 uint64_t loop_turns(const struct loop *l)
 {
     return l->turns;

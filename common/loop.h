@@ -51,6 +51,8 @@ void loop_turn(struct loop *l, int max_wait_ms);
 
 /* Microseconds the program was not running between the last two turns, seen on CLOCK_BOOTTIME: stopped or suspended. */
 int64_t loop_gap_us(const struct loop *l);
+/* Microseconds since this turn began, by the same clock read anew: for what must not rest on loop_now after a stop in mid-turn. */
+int64_t loop_lapse_us(const struct loop *l);
 
 uint64_t loop_turns(const struct loop *l);
 

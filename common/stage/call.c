@@ -40,12 +40,29 @@ static void count_try(struct job *job, struct answer *a)
     }
 }
 
+/* Nothing was done: it begins again from there, unless it is no longer ours. */
+static void back(struct job *job, enum job_state to)
+{
+    struct worker *w = job->w;
+
+    if (job_abandoned(job)) {
+        job_give_up(job);
+        worker_maybe_release(w);
+    } else {
+        job_move(job, to, true);
+    }
+}
+
 static void on_answer(void *of, const struct http_response *res)
 {
     struct job *job = of;
     struct worker *w = job->w;
 
     job->exchange = NULL;
+    if (res->withheld) {
+        back(job, J_LOOK); /* PostgreSQL knows by now whose it is */
+        return;
+    }
     const char *call = call_name(job);
     struct answer a = w->stage->answer(job->of, res);
     note_call(job, call, &a, res);
@@ -55,12 +72,7 @@ static void on_answer(void *of, const struct http_response *res)
     if (a.verdict == DONE || a.verdict == REJECTED || a.verdict == STEP)
         job->uncertain = false;
     if (a.verdict == AGAIN || (a.verdict == LATER && a.cause == CAUSE_TOKEN)) {
-        if (job_abandoned(job)) {
-            job_give_up(job);
-            worker_maybe_release(w);
-        } else {
-            job_move(job, J_READY, true);
-        }
+        back(job, J_READY);
         return;
     }
     if (a.verdict == LATER && (a.cause == CAUSE_VENDOR || a.cause == CAUSE_WORK))
@@ -70,12 +82,17 @@ static void on_answer(void *of, const struct http_response *res)
     job_set_answer(job, &a);
 }
 
+static bool may_leave(void *of)
+{
+    return worker_heard(of);
+}
+
 void worker_call(struct worker *w)
 {
     int limit = access_limit(&w->access);
     int skipped = 0;
 
-    if (w->suspect)
+    if (w->suspect || !worker_heard(w))
         return;
     for (struct job *job = TAILQ_FIRST(&w->ready), *next; job && w->calling_n < limit && skipped < 64; job = next) {
         next = TAILQ_NEXT(job, link);
@@ -90,6 +107,8 @@ void worker_call(struct worker *w)
         }
         w->stage->request(job->of, &w->request, w->access.token);
         job->token_serial = w->access.token_serial;
+        w->request.may_leave = may_leave;
+        w->request.may_leave_of = w;
         job->exchange = http_send(w->http, w->stage->vendor->root(), &w->request, w->timeout_ms, on_answer, job);
         if (!job->exchange) {
             job_free_intent(job);

@@ -258,16 +258,4 @@ void worker_trust(struct worker *w)
     }
 }
 
-static void on_committed(void *of, int32_t id, int64_t offset)
-{
-    struct worker *w = of;
-
-    (void)id;
-    (void)offset;
-    INJECTION_POINT(offset_committed);
-    if (w->suspect)
-        worker_trust(w);
-}
-
-
-const struct kafka_consumer_calls worker_kafka_calls = {on_assigned, on_revoked, on_ready, on_message, on_committed};
+const struct kafka_consumer_calls worker_kafka_calls = {on_assigned, on_revoked, on_ready, on_message};

@@ -80,8 +80,7 @@ void worker_doubt(struct worker *w, struct part *p)
     if (w->suspect)
         return;
     log_warn("another worker took a partition of %s: asking the group whose it is", w->topic);
-    w->suspect = true;
-    worker_prove(w, 0);
+    worker_suspect(w);
 }
 
 static void look_row_done(struct job *job, const PGresult *res, int r)

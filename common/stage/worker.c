@@ -49,7 +49,7 @@ static void on_pulse(void *of, uint32_t events)
     loop_timer_set(w->loop, &w->pulse, loop_now(w->loop) + PULSE_US);
 }
 
-void worker_prove(void *of, uint32_t events)
+static void prove(void *of, uint32_t events)
 {
     struct worker *w = of;
 
@@ -63,27 +63,64 @@ void worker_prove(void *of, uint32_t events)
     loop_timer_set(w->loop, &w->prove, loop_now(w->loop) + 1000000);
 }
 
+void worker_suspect(struct worker *w)
+{
+    w->suspect = true;
+    w->suspect_us = loop_now(w->loop);
+    prove(w, 0);
+}
+
 /*
  * The program was not running for half a session: somebody else may own its keys by now. Nothing is sent to the vendor
  * until the group has answered; intents in hand are taken anew, which PostgreSQL refuses if the partition has moved.
  */
-static void suspect(struct worker *w)
+static void slept(struct worker *w)
 {
     log_warn("this program was stopped for %.1f s: asking the group whether its partitions are still its own",
              (double)loop_gap_us(w->loop) / 1e6);
-    w->suspect = true;
     for (struct job *job; (job = TAILQ_LAST(&w->ready, job_list));)
         job_move(job, J_LOOK, true);
-    worker_prove(w, 0);
+    worker_suspect(w);
+}
+
+/*
+ * May something be sent to the vendor? Whoever has not been heard by the group for a session has lost its partitions, and a
+ * worker that is cut off from the brokers does not hear of it; so no call begins in the last quarter of that time. While
+ * work flows its commits tell; where it has stood still, the group is asked as the first of it is looked up.
+ */
+bool worker_heard(struct worker *w)
+{
+    int64_t now = loop_now(w->loop);
+
+    if (!stage_has_intent(w->stage) || !w->consumer)
+        return true;
+    int64_t silent_us = now - kafka_heard_us(w->consumer) + loop_lapse_us(w->loop);
+    if (silent_us > w->session_us / 4 && (w->ready_n || w->looking_n) && now >= w->prove_us) {
+        kafka_prove_membership(w->consumer);
+        w->prove_us = now + w->session_us / 16;
+    }
+    bool heard = silent_us < w->session_us * 3 / 4;
+    if (heard || !w->ready_n) {
+        w->unheard_us = 0;
+    } else if (!w->unheard_us) {
+        w->unheard_us = now;
+    } else if (w->unheard_us != INT64_MAX && now - w->unheard_us > w->session_us / 2) {
+        log_warn("the group %s has not answered: nothing is sent to %s until it does, for somebody else may be at it", w->group,
+                 w->stage->vendor->name);
+        w->unheard_us = INT64_MAX;
+    }
+    return heard;
 }
 
 static void turn(struct worker *w)
 {
     loop_turn(w->loop, 1000);
     if (loop_gap_us(w->loop) > w->session_us / 2)
-        suspect(w);
+        slept(w);
     if (w->consumer)
         kafka_consumer_serve(w->consumer);
+    if (w->suspect && w->consumer && kafka_heard_us(w->consumer) >= w->suspect_us)
+        worker_trust(w);
     access_serve(&w->access);
     if (w->consumer)
         worker_fetch(w);
@@ -138,7 +175,7 @@ static bool is_ready(void *of, struct text *why)
     } else if (*kafka_consumer_trouble(w->consumer)) {
         text_printf(why, "%s; ", kafka_consumer_trouble(w->consumer));
     }
-    if (w->suspect)
+    if (w->suspect || w->unheard_us == INT64_MAX)
         text_puts(why, "asking the group whether the partitions are still ours; ");
     access_trouble(&w->access, why);
     return ready;
@@ -309,7 +346,7 @@ static struct fault begin(struct worker *w, const struct stage *s, bool check)
     w->linger = (struct loop_timer){.call = on_linger, .of = w};
     w->release = (struct loop_timer){.call = worker_release, .of = w};
     w->pulse = (struct loop_timer){.call = on_pulse, .of = w};
-    w->prove = (struct loop_timer){.call = worker_prove, .of = w};
+    w->prove = (struct loop_timer){.call = prove, .of = w};
     TAILQ_INIT(&w->look);
     TAILQ_INIT(&w->looking);
     TAILQ_INIT(&w->ready);

@@ -137,6 +137,7 @@ struct worker {
 
     struct loop_timer linger, drain, release, pulse, prove;
     bool draining, suspect;
+    int64_t suspect_us, prove_us, unheard_us; /* since when; not asked again before; work waits for the group since (0: it does not) */
     char waits_for[240]; /* before it runs: what it cannot begin without */
     int64_t session_us;
     int64_t record_retry_us, look_retry_us;
@@ -205,7 +206,8 @@ void worker_delivered(void *of, const char *error);
 
 void worker_wait(struct worker *w, int64_t until_us);
 bool worker_worth_it(struct worker *w, const struct job_list *list, int n, int room);
-void worker_prove(void *of, uint32_t events);
+void worker_suspect(struct worker *w);
+bool worker_heard(struct worker *w);
 
 extern const struct kafka_consumer_calls worker_kafka_calls;
 

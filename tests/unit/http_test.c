@@ -207,6 +207,7 @@ static void play(const struct script *script, int count)
 static struct {
     int count;
     enum http_end end;
+    bool withheld;
     int status;
     int64_t retry_after_ms, duration_us;
     size_t body_len;
@@ -218,6 +219,7 @@ static void note(void *of, const struct http_response *res)
     (void)of;
     got.count++;
     got.end = res->end;
+    got.withheld = res->withheld;
     got.status = res->status;
     got.retry_after_ms = res->retry_after_ms;
     got.duration_us = res->duration_us;
@@ -704,6 +706,40 @@ static void test_cancel(void **state)
     http_request_free(&req);
 }
 
+static bool says(void *of)
+{
+    int *asked = of;
+
+    return ++asked[1] && asked[0];
+}
+
+/* Whoever is asked at the last moment decides, on a new connection and on a kept one; nothing left means nothing came. */
+static void test_withheld(void **state)
+{
+    int may[2] = {0, 0};
+    struct http_request req = {0};
+    (void)state;
+
+    http_request_reset(&req, "POST", "/");
+    assert_null(req.may_leave);
+    req.may_leave = says;
+    req.may_leave_of = may;
+    play(&ok, 1);
+    for (int i = 0; i < 4; i++) {
+        memset(&got, 0, sizeof got);
+        may[0] = i % 2;
+        http_wait(http, root, &req, 5000, note, NULL);
+        assert_int_equal(may[1], i + 1);
+        assert_int_equal(got.withheld, !may[0]);
+        assert_int_equal(got.end, may[0] ? HTTP_ANSWERED : HTTP_NOT_SENT);
+        assert_int_equal(server.requests, (i + 1) / 2);
+    }
+    ask("http://127.0.0.1:1", "POST", "", 5000);
+    assert_int_equal(got.end, HTTP_NOT_SENT);
+    assert_false(got.withheld);
+    http_request_free(&req);
+}
+
 /* ---- bodies taken as they arrive ---- */
 
 static struct {
@@ -841,6 +877,7 @@ int main(void)
         TEST(test_parallel),
         TEST(test_chain),
         TEST(test_cancel),
+        TEST(test_withheld),
         TEST(test_taken),
         TEST(test_close),
         TEST(test_open),

@@ -449,6 +449,11 @@ static void test_waiting_is_no_gap(void **state)
     loop_turn(loop, 0);
     loop_turn(loop, 300);
     assert_in_range(loop_gap_us(loop), 0, 250000);
+    int64_t lapse = loop_lapse_us(loop), later;
+    while ((later = loop_lapse_us(loop)) <= lapse) /* it goes on within a turn, as loop_now does not */
+        ;
+    loop_turn(loop, 0);
+    assert_in_range(loop_lapse_us(loop), 0, 10000000);
     raise(SIGTERM); /* woken long before the time: not a negative gap */
     loop_turn(loop, 10000);
     assert_in_range(loop_gap_us(loop), 0, 1000000);
