@@ -8,6 +8,7 @@
 #include <math.h>
 #include <regex.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static struct fault read_file(const char *name, const char *path, const char **ret)
 {
@@ -38,6 +39,18 @@ static struct fault read_file(const char *name, const char *path, const char **r
     return FAULT_OK;
 }
 
+/* A lone line break is none: systemd wants a default of a credential that need not be there, and takes no empty one. */
+static struct fault read_credential(const char *name, const char **ret)
+{
+    const char *folder = getenv("CREDENTIALS_DIRECTORY");
+    char path[4096];
+    struct stat found;
+
+    if (!folder || (size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path || stat(path, &found) || found.st_size < 2)
+        return FAULT_OK;
+    return read_file(name, path, ret);
+}
+
 struct fault settings_value(const char *name, const char **ret)
 {
     char with_file[96];
@@ -49,7 +62,7 @@ struct fault settings_value(const char *name, const char **ret)
         value = NULL;
     *ret = value;
     if (!path || !*path)
-        return FAULT_OK;
+        return value ? FAULT_OK : read_credential(name, ret);
     if (value)
         return FAULT(MISUSE, "%s and %s_FILE are both set: unset one", name, name);
     return read_file(name, path, ret);
@@ -227,8 +240,9 @@ void settings_help(FILE *to, const struct setting *const *tables)
                 fprintf(to, "  (%s)", s->choices);
             if (s->fallback)
                 fprintf(to, "  [%s]", s->fallback);
-            else if (s->required)
-                fprintf(to, "  (required)");
+            bool secret = s->type == SET_SECRET || s->secret;
+            if (s->required || secret)
+                fprintf(to, "  (%s%s%s)", s->required ? "required" : "", s->required && secret ? ", " : "", secret ? "secret" : "");
             fprintf(to, "\n      %s\n", s->help);
         }
 }

@@ -3,7 +3,8 @@
  * are made from the rows.
  *
  * Every setting NAME may also be given as NAME_FILE: the path of a file that holds the value (a secret), of which one
- * final line break is dropped. Both at once is an error. An empty value counts as not set.
+ * final line break is dropped. Both at once is an error. An empty value counts as not set. One that is neither, and has a file of
+ * its name among systemd's credentials ($CREDENTIALS_DIRECTORY, LoadCredential=), is that file's.
  * The first thing wrong is returned as a MISUSE fault that names the setting, what was expected, and what to do; the
  * value of a SECRET is never shown.
  */
@@ -36,7 +37,7 @@ struct setting {
     const char *name;
     enum setting_type type;
     const char *fallback; /* as it would be written; NULL: none */
-    bool required;
+    bool required, secret; /* secret: of another type than SET_SECRET, and no less one */
     double least, most;
     const char *choices;
     const char *help;
@@ -46,7 +47,7 @@ struct setting {
 /* Tables end with a row without a name; the list of tables ends with NULL. */
 struct fault settings_load(const struct setting *const *tables);
 
-/* The value of an environment variable or of the file it names; NULL when neither is set. Kept for ever. */
+/* The value of an environment variable, of the file it names, or of the credential of that name; NULL when none is set. Kept for ever. */
 struct fault settings_value(const char *name, const char **ret);
 
 void settings_help(FILE *to, const struct setting *const *tables);

@@ -26,7 +26,7 @@ static int64_t calls_left_min, timeout_ms, remember_hours, recheck_minutes;
 static const struct setting settings[] = {
     {"ALMA_URL", SET_URL, NULL, .required = true, .to = &alma_url,
      .help = "root of Alma's API, before /almaws/v1: https://api-na.hosted.exlibrisgroup.com"},
-    {"ALMA_API_KEYS", SET_LIST, NULL, .required = true, .to = &alma_keys,
+    {"ALMA_API_KEYS", SET_LIST, NULL, .required = true, .secret = true, .to = &alma_keys,
      .help = "API keys with read access to users, comma separated: one institution zone each, asked in this order"},
     {"ALMA_CALLS_PER_SECOND", SET_NUMBER, "10", .least = 0.01, .most = 1000, .to = &calls_per_second,
      .help = "share of the institution's 25 calls a second that all workers together may use, per key"},

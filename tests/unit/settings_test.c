@@ -283,6 +283,71 @@ static void test_long_file(void **state)
     unlink(path);
 }
 
+static void put_credential(const char *folder, const char *contents)
+{
+    char path[200];
+    snprintf(path, sizeof path, "%s/T_SETTING", folder);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(contents, file);
+    fclose(file);
+}
+
+/* systemd's credentials come last: after the variable, and after the file that a variable names. */
+static void test_credentials(void **state)
+{
+    static const struct {
+        const char *credential, *variable, *file, *want; /* file: what T_SETTING_FILE's holds */
+    } rows[] = {
+        {"from systemd", NULL, NULL, "from systemd"},
+        {"from systemd\n", NULL, NULL, "from systemd"},
+        {"from systemd", "", NULL, "from systemd"},
+        {"from systemd", "from a variable", NULL, "from a variable"},
+        {"from systemd", NULL, "from a file", "from a file"},
+        {"\n", NULL, NULL, NULL}, /* the default of one that need not be there */
+        {"", NULL, NULL, NULL},
+    };
+    char folder[] = "/tmp/shelfwire-credentials-XXXXXX", file_path[80];
+    (void)state;
+
+    assert_non_null(mkdtemp(folder));
+    snprintf(file_path, sizeof file_path, "%s/file", folder);
+    setenv("CREDENTIALS_DIRECTORY", folder, 1);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const char *value = "before";
+        put_credential(folder, rows[i].credential);
+        unsetenv("T_SETTING");
+        unsetenv("T_SETTING_FILE");
+        if (rows[i].variable)
+            setenv("T_SETTING", rows[i].variable, 1);
+        if (rows[i].file) {
+            FILE *file = fopen(file_path, "w");
+            assert_non_null(file);
+            fputs(rows[i].file, file);
+            fclose(file);
+            setenv("T_SETTING_FILE", file_path, 1);
+        }
+        assert_int_equal(settings_value("T_SETTING", &value).kind, FAULT_NONE);
+        if (!rows[i].want) {
+            assert_null(value);
+            continue;
+        }
+        assert_string_equal(value, rows[i].want);
+        if (!rows[i].variable || !*rows[i].variable)
+            keep((void *)(uintptr_t)value);
+    }
+    unsetenv("T_SETTING");
+    unsetenv("T_SETTING_FILE");
+    const char *absent = "before";
+    assert_int_equal(settings_value("T_ABSENT", &absent).kind, FAULT_NONE);
+    assert_null(absent);
+    unsetenv("CREDENTIALS_DIRECTORY");
+    unlink(file_path);
+    snprintf(file_path, sizeof file_path, "%s/T_SETTING", folder);
+    unlink(file_path);
+    rmdir(folder);
+}
+
 /* The first thing wrong is what is returned; settings before it are set. */
 static void test_tables(void **state)
 {
@@ -312,6 +377,7 @@ static void test_help(void **state)
         {"T_URL", SET_URL, .required = true, .help = "the root"},
         {"T_HOW", SET_CHOICE, "b", .choices = "a|b", .help = "how"},
         {"T_KEY", SET_SECRET, .help = "the key"},
+        {"T_KEYS", SET_LIST, .required = true, .secret = true, .help = "the keys"},
         {0}};
     const struct setting *const tables[] = {rows, NULL};
     char *text = NULL;
@@ -323,7 +389,8 @@ static void test_help(void **state)
     assert_non_null(to);
     settings_help(to, tables);
     fclose(to);
-    assert_string_equal(text, "  T_URL  (required)\n      the root\n  T_HOW  (a|b)  [b]\n      how\n  T_KEY\n      the key\n");
+    assert_string_equal(text, "  T_URL  (required)\n      the root\n  T_HOW  (a|b)  [b]\n      how\n  T_KEY  (secret)\n      the key\n"
+                              "  T_KEYS  (required, secret)\n      the keys\n");
     free(text);
     unsetenv("T_KEY");
 }
@@ -349,6 +416,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values), cmocka_unit_test(test_files), cmocka_unit_test(test_long_file),
+        cmocka_unit_test(test_credentials),
         cmocka_unit_test(test_tables), cmocka_unit_test(test_help),  cmocka_unit_test(test_map),
     };
 
