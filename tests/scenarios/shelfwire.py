@@ -68,11 +68,11 @@ def keeps_true(predicate, what, seconds):
 # ---- the servers ----
 
 class Server:
-    """PostgreSQL or Apache Kafka, by the script that starts and kills it."""
+    """PostgreSQL or Apache Kafka, by the script that starts and kills it; first: what only its first start is told."""
 
-    def __init__(self, script, folder, **env):
+    def __init__(self, script, folder, *first, **env):
         self.path, self.folder, self.extra = ROOT / "tests/services" / script, folder, env
-        self.start()
+        self.script("start", *first)
         words = shlex.split(self.script("env"))
         self.env = dict(word.split("=", 1) for word in words if "=" in word)
 
@@ -93,11 +93,12 @@ class Server:
 
 
 class Servers:
-    def __init__(self, folder):
+    def __init__(self, folder, lines=4):
+        """lines: how many ways of their own to Kafka there are, for programs that are cut off; see fires/lines.py."""
         os.chmod(folder, 0o711)  # PostgreSQL's user must reach what lies in it
         self.folder = pathlib.Path(folder)
         self.postgres = Server("postgres.sh", self.folder / "pg")
-        self.kafka = Server("kafka.sh", self.folder / "kafka")
+        self.kafka = Server("kafka.sh", self.folder / "kafka", "--lines", str(lines))
         self.bootstrap = self.kafka.env["KAFKA_BOOTSTRAP_SERVERS"]
         self.numbers = itertools.count(1)
         self.producer = confluent_kafka.Producer({
