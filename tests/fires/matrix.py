@@ -19,6 +19,7 @@ import pathlib
 import queue
 import random
 import re
+import shutil
 import statistics
 import sys
 import tempfile
@@ -321,6 +322,8 @@ def run_cases(cases, servers, folder, lanes, session=None, tell=None):
                     return
                 own = pathlib.Path(tempfile.mkdtemp(prefix="case-", dir=folder))
                 results[case] = run_case(case, servers, own, line, session)
+                if not results[case].wrong:
+                    shutil.rmtree(own, ignore_errors=True)
                 if tell:
                     tell(results[case], own, len(results), len(cases))
         finally:
@@ -422,4 +425,6 @@ def main(argv):
     wrong = [r for r in results if r.wrong]
     for r in wrong:
         print(f"WRONG {r.case.name()}: {r.wrong[0].splitlines()[0]}")
+    if not wrong:
+        shutil.rmtree(folder, ignore_errors=True)
     return 1 if wrong else 0
