@@ -20,6 +20,7 @@ import queue
 import random
 import re
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -39,6 +40,7 @@ NAMED = {"KAFKA_GROUP_INSTANCE_ID": "one"}
 WORKERS, PRODUCERS = [p for p in WORKS if p in READS], [p for p in WORKS if p not in READS]
 WORKER_ACTIONS = ("kill", "kill-new", "zombie", "cut", "postgres", "broker", "answer")
 PRODUCER_ACTIONS = ("kill", "zombie", "postgres", "broker", "answer")
+REPEATING_ACTIONS = ("kill", "zombie", "cut", "answer")  # where it matters what is done about what nobody knows
 GIVING_BACK = ("revoked", "revoked_done", "release", "released")
 STOPPING = ("drain", "drained")
 
@@ -100,7 +102,7 @@ def all_cases():
             for action in WORKER_ACTIONS if program in READS else PRODUCER_ACTIONS:
                 for nth in nths(program, point):
                     cases.append(Case(program, point, action, nth))
-                    if program == "prereg-create":
+                    if program == "prereg-create" and action in REPEATING_ACTIONS:
                         cases.append(Case(program, point, action, nth, True))
     return cases
 
@@ -281,12 +283,14 @@ class Run:
         return tally, wrong + (tally.said if wrong else [])
 
 
-def run_case(case, servers, folder, line, session=None):
-    """Never raises: what went wrong is in the result."""
+def run_case(case, servers, folder, line, session=None, worlds=None):
+    """Never raises: what went wrong is in the result. worlds: shows those that are at work."""
     result, world, run = Result(case), None, None
+    worlds = set() if worlds is None else worlds
     try:
         line.whole()
         world = World(servers, folder)
+        worlds.add(world)
         run = Run(case, world, line, session)
         result.reached = run.reach()
         if result.reached:
@@ -301,6 +305,7 @@ def run_case(case, servers, folder, line, session=None):
             run.work.close()
         if world:
             result.wrong += world.stop()
+            worlds.discard(world)
     except Exception:
         result.wrong.append(traceback.format_exc())
     return result
@@ -308,12 +313,13 @@ def run_case(case, servers, folder, line, session=None):
 
 def run_cases(cases, servers, folder, lanes, session=None, tell=None):
     """The results, in the order of the cases. servers: with that many lines at least."""
-    todo, results = queue.SimpleQueue(), {}
+    todo, results, lines, worlds = queue.SimpleQueue(), {}, [], set()
     for case in cases:
         todo.put(case)
 
     def lane(number):
         line = Line(servers, number)
+        lines.append(line)
         try:
             while True:
                 try:
@@ -321,7 +327,7 @@ def run_cases(cases, servers, folder, lanes, session=None, tell=None):
                 except queue.Empty:
                     return
                 own = pathlib.Path(tempfile.mkdtemp(prefix="case-", dir=folder))
-                results[case] = run_case(case, servers, own, line, session)
+                results[case] = run_case(case, servers, own, line, session, worlds)
                 if not results[case].wrong:
                     shutil.rmtree(own, ignore_errors=True)
                 if tell:
@@ -331,8 +337,17 @@ def run_cases(cases, servers, folder, lanes, session=None, tell=None):
     threads = [threading.Thread(target=lane, args=(n,), daemon=True) for n in range(min(lanes, len(cases)))]
     for t in threads:
         t.start()
-    for t in threads:
-        t.join()
+    try:
+        for t in threads:
+            t.join()
+    except BaseException:  # interrupted: nothing goes on running
+        while not todo.empty():
+            todo.get()
+        for program in [p.process for world in worlds for p in (*world.programs, world.sandbox)]:
+            program.kill()
+        for line in lines:
+            line.close()
+        raise
     return [results[case] for case in cases if case in results]
 
 
@@ -353,7 +368,7 @@ def sample(cases, seed, count):
 
 def table(results):
     groups = collections.defaultdict(list)
-    for r in results:
+    for r in sorted(results, key=lambda r: (list(WORKS).index(r.case.program), r.case.repeat, WORKER_ACTIONS.index(r.case.action))):
         groups[r.case.program + (" (repeat)" if r.case.repeat else ""), r.case.action].append(r)
     head = ("program", "action", "cases", "not reached", "lost", "repeated", "out of order", "marked", "recovered after", "wrong")
     rows = [head]
@@ -402,9 +417,11 @@ def main(argv):
     if args.list or not cases:
         print("\n".join(c.name() for c in cases) or "no such case")
         return 0 if cases else 100
+    random.Random(1).shuffle(cases)  # those that wait for a session beside those that compute
     session = None
     if args.session:
         session = 15000
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
     folder = tempfile.mkdtemp(prefix="matrix-")
     lanes = min(args.lanes, len(cases))
