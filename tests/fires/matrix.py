@@ -15,6 +15,7 @@ and in each case the work has to come out as if nothing had been: counted at the
 import argparse
 import collections
 import dataclasses
+import os
 import pathlib
 import queue
 import random
@@ -126,9 +127,9 @@ def is_stopped(program):
 class Run:
     """One case in a world of its own."""
 
-    def __init__(self, case, world, line, session=None):
+    def __init__(self, case, world, line, as_in_use=False):
         self.case, self.world, self.line = case, world, line
-        self.session = SESSION if not session else {"KAFKA_SESSION_TIMEOUT_MS": session}
+        self.session = {"KAFKA_SESSION_TIMEOUT_MS": None} if as_in_use else SESSION
         self.work = (REPEATING["prereg-create (repeat)"] if case.repeat else WORKS[case.program])(world)
         self.is_worker = case.program in READS
         self.settings = {**self.session, **(NAMED if case.action == "kill" and self.is_worker else {})}
@@ -283,7 +284,7 @@ class Run:
         return tally, wrong + (tally.said if wrong else [])
 
 
-def run_case(case, servers, folder, line, session=None, worlds=None):
+def run_case(case, servers, folder, line, as_in_use=False, worlds=None):
     """Never raises: what went wrong is in the result. worlds: shows those that are at work."""
     result, world, run = Result(case), None, None
     worlds = set() if worlds is None else worlds
@@ -291,7 +292,7 @@ def run_case(case, servers, folder, line, session=None, worlds=None):
         line.whole()
         world = World(servers, folder)
         worlds.add(world)
-        run = Run(case, world, line, session)
+        run = Run(case, world, line, as_in_use)
         result.reached = run.reach()
         if result.reached:
             getattr(run, case.action.replace("-", "_"))()
@@ -311,14 +312,14 @@ def run_case(case, servers, folder, line, session=None, worlds=None):
     return result
 
 
-def run_cases(cases, servers, folder, lanes, session=None, tell=None):
-    """The results, in the order of the cases. servers: with that many lines at least."""
+def run_cases(cases, servers, folder, lanes, as_in_use=False, tell=None):
+    """The results, in the order of the cases. servers: with that many lines at least. as_in_use: Kafka's sessions are."""
     todo, results, lines, worlds = queue.SimpleQueue(), {}, [], set()
     for case in cases:
         todo.put(case)
 
     def lane(number):
-        line = Line(servers, number)
+        line, mine = Line(servers, number), servers.with_own_producer()
         lines.append(line)
         try:
             while True:
@@ -327,7 +328,7 @@ def run_cases(cases, servers, folder, lanes, session=None, tell=None):
                 except queue.Empty:
                     return
                 own = pathlib.Path(tempfile.mkdtemp(prefix="case-", dir=folder))
-                results[case] = run_case(case, servers, own, line, session, worlds)
+                results[case] = run_case(case, mine, own, line, as_in_use, worlds)
                 if not results[case].wrong:
                     shutil.rmtree(own, ignore_errors=True)
                 if tell:
@@ -418,13 +419,12 @@ def main(argv):
         print("\n".join(c.name() for c in cases) or "no such case")
         return 0 if cases else 100
     random.Random(1).shuffle(cases)  # those that wait for a session beside those that compute
-    session = None
-    if args.session:
-        session = 15000
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
     folder = tempfile.mkdtemp(prefix="matrix-")
     lanes = min(args.lanes, len(cases))
+    os.environ.setdefault("FAST", "1")     # the servers live for a while, and only programs die:
+    os.environ.setdefault("FSYNC", "off")  # Java is compiled lightly, and PostgreSQL waits for no disk
     servers = Servers(folder, lines=lanes)
 
     def tell(result, own, done, of):
@@ -433,7 +433,7 @@ def main(argv):
         elif sys.stderr.isatty() or done % 25 == 0:
             print(f"{done} of {of}, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     try:
-        results = run_cases(cases, servers, folder, lanes, session, tell)
+        results = run_cases(cases, servers, folder, lanes, args.session, tell)
     finally:
         servers.stop()
     print(table(results))

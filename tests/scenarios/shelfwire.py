@@ -4,6 +4,7 @@ SHELFWIRE_BUILD names the directory with the programs (build/bin of the checkout
 Nothing here sleeps for time to pass: it waits for something that can be seen.
 """
 import contextlib
+import copy
 import dataclasses
 import datetime
 import functools
@@ -101,13 +102,22 @@ class Servers:
         self.kafka = Server("kafka.sh", self.folder / "kafka", "--lines", str(lines))
         self.bootstrap = self.kafka.env["KAFKA_BOOTSTRAP_SERVERS"]
         self.numbers = itertools.count(1)
-        self.producer = confluent_kafka.Producer({
-            "bootstrap.servers": self.bootstrap, "partitioner": "murmur2_random", "linger.ms": 5, "acks": "all",
-            "message.max.bytes": 4000000, "log_level": 0})
+        self.producer = self.make_producer()
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
         with self.connect(self.postgres.env["PGDATABASE"]) as c:
             c.cursor().execute("CREATE DATABASE template_of_tests")
         self.migrate("template_of_tests")
+
+    def make_producer(self):
+        return confluent_kafka.Producer({
+            "bootstrap.servers": self.bootstrap, "partitioner": "murmur2_random", "linger.ms": 5, "acks": "all",
+            "message.max.bytes": 4000000, "log_level": 0})
+
+    def with_own_producer(self):
+        """The same servers, for a thread of its own: whoever flushes a producer waits for all that is in it."""
+        it = copy.copy(self)
+        it.producer = self.make_producer()
+        return it
 
     @contextlib.contextmanager
     def connect(self, database):
