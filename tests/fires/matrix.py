@@ -47,7 +47,7 @@ STOPPING = ("drain", "drained")
 
 # which time a point is passed is in the middle of the work; 1 where not said
 NTH = {"fetched": 2, "taken_in": 2, "assigned": 2, "assigned_done": 2, "revoked": 2, "revoked_done": 2, "offset_store": 2,
-       "offset_stored": 3, "offset_committed": 3, "look_send": 3, "look_sent": 3, "look_committed": 3, "look_done": 3,
+       "offset_stored": 3, "offset_committed": 2, "look_send": 3, "look_sent": 3, "look_committed": 3, "look_done": 3,
        "record_send": 2, "record_sent": 2, "record_committed": 2, "record_done": 2, "call": 4, "call_leaving": 4, "call_left": 4,
        "call_answered": 4, "call_done": 4, "poll": 2, "polled": 2, "rows_send": 3, "rows_sent": 3, "rows_committed": 3,
        "rows_done": 3}
@@ -133,7 +133,7 @@ class Run:
         self.work = (REPEATING["prereg-create (repeat)"] if case.repeat else WORKS[case.program])(world)
         self.is_worker = case.program in READS
         self.settings = {**self.session, **(NAMED if case.action == "kill" and self.is_worker else {})}
-        self.other = None
+        self.program, self.other, self.reached = None, None, False
 
     def begin(self, **changed):
         return self.work.begin(self.line, **{**self.settings, **changed})
@@ -185,7 +185,13 @@ class Run:
         except AssertionError:
             return False
         assert self.program.running() or "stopped at" in self.program.log(), "it ended by itself" + self.program.tail()
-        return self.program.running()
+        self.reached = self.program.running()
+        return self.reached
+
+    def give_up(self):
+        """It may still come to its point, and stop there for good."""
+        if self.program and not self.reached and self.program.running():
+            self.program.kill9()
 
     def outlive(self):
         """Its session runs out while it is stopped, and another has its partitions."""
@@ -304,6 +310,7 @@ def run_case(case, servers, folder, line, as_in_use=False, worlds=None):
         line.whole()
         if run:
             run.work.close()
+            run.give_up()
         if world:
             result.wrong += world.stop()
             worlds.discard(world)

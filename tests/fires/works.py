@@ -293,7 +293,8 @@ class WisePrepare(Asked):
         for who, want in self.patrons.items():
             it.lose([w for w in want if w not in got[who]], f"not in {self.onward}")
             it.disorder += inversions(got[who], want)
-        it.lose(self.db.one("SELECT count(*) FROM requests WHERE known -> 'prepared' IS NULL OR state <> 'accepted'"), "not prepared")
+        it.lose(self.db.one("SELECT count(*) FROM requests WHERE known -> 'prepared' IS NULL OR state NOT IN ('accepted', 'waiting')"),
+                "not prepared")
 
 
 class WisePlace(Asked):

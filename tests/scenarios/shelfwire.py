@@ -770,7 +770,7 @@ class World:
             c.cursor().execute(f"DROP DATABASE {self.db.name} WITH (FORCE)")
         mine = [self.topic(t) for t in self.topics()]
         if mine:
-            self.servers.admin.delete_topics(mine, operation_timeout=0)
+            self.servers.admin.delete_topics(mine)  # not waited for; operation_timeout=0 would delete nothing
         return faults
 
     def read_log(self, program):
