@@ -2,6 +2,7 @@
 
 #include "common/injection.h"
 #include "common/log.h"
+#include "common/orphans.h"
 #include "common/scoped.h"
 
 #include <ctype.h>
@@ -405,6 +406,8 @@ rd_kafka_t *kafka_producer_handle(struct kafka_producer *p)
 
 /* ---- topics ---- */
 
+enum { ANSWER_MS_MAX = 5000 };
+
 static bool known(const struct rd_kafka_metadata *meta, const char *name)
 {
     for (int i = 0; i < meta->topic_cnt; i++)
@@ -444,6 +447,28 @@ static struct fault create_topics(rd_kafka_t *rk, rd_kafka_NewTopic_t **news, in
     return f;
 }
 
+/*
+ * Of these topics alone: a cluster may have thousands, and take long to tell them. A broker that is there and does not answer in
+ * time is given more of it at the next try, or one that is slow for good would be asked for ever.
+ */
+static rd_kafka_resp_err_t ask_topics(rd_kafka_t *rk, const struct kafka_topic_plan *plans, int count, int timeout_ms,
+                                      const struct rd_kafka_metadata **ret)
+{
+    static int doubled;
+    rd_kafka_topic_t *asked[16];
+    int n = 0;
+
+    for (int i = 0; i < count && n < (int)COUNT(asked); i++)
+        asked[n++] = rd_kafka_topic_new(rk, plans[i].name, NULL);
+    rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 0, NULL, ret, timeout_ms << doubled);
+    if (err == RD_KAFKA_RESP_ERR__TIMED_OUT && timeout_ms << doubled < ANSWER_MS_MAX)
+        doubled++;
+    for (int i = 0; i < n; i++)
+        if (asked[i])
+            rd_kafka_topic_destroy(asked[i]);
+    return err;
+}
+
 struct fault kafka_ensure_topics(rd_kafka_t *rk, const struct kafka_topic_plan *plans, int count, int timeout_ms)
 {
     const struct rd_kafka_metadata *meta;
@@ -451,7 +476,7 @@ struct fault kafka_ensure_topics(rd_kafka_t *rk, const struct kafka_topic_plan *
     char why[256], retention[32];
     int missing = 0;
 
-    rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 1, NULL, &meta, timeout_ms);
+    rd_kafka_resp_err_t err = ask_topics(rk, plans, count, timeout_ms, &meta);
     if (err)
         return FAULT(RETRY, "no Kafka broker at %s: %s; see KAFKA_BOOTSTRAP_SERVERS", bootstrap_servers,
                      rd_kafka_err2str(err));
@@ -543,6 +568,7 @@ struct kafka_consumer {
     char trouble[200];
     int64_t serve_at_us, heard_us;
     bool events_waiting;
+    struct orphans *orphans; /* of a member with a name; others are assigned anew whenever one comes back */
 };
 
 static struct partition *partition_of(const struct kafka_consumer *c, int32_t id)
@@ -632,6 +658,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic
         log_info("assigned %d partition%s of %s", list->cnt, list->cnt == 1 ? "" : "s", c->topic);
         for (int i = 0; i < list->cnt; i++)
             partition_add(c, list->elems[i].partition);
+        orphans_look(c->orphans);
         return;
     }
     bool lost = rd_kafka_assignment_lost(rk) != 0;
@@ -737,8 +764,19 @@ static struct fault consumer_start(struct kafka_consumer *c)
     return FAULT_OK;
 }
 
+static struct fault configure_nameless(void *of, rd_kafka_conf_t **ret)
+{
+    struct kafka_consumer *c = of;
+
+    TRY(configure(ret, c->program, consumer_defaults, COUNT(consumer_defaults), false));
+    rd_kafka_conf_set(*ret, "group.instance.id", NULL, NULL, 0);
+    rd_kafka_conf_set(*ret, "partition.assignment.strategy", "cooperative-sticky", NULL, 0);
+    return FAULT_OK;
+}
+
 struct fault kafka_consumer_open(struct kafka_consumer **ret, struct loop *loop, const char *program, const char *group,
-                                 const char *topic, bool fast, const struct kafka_consumer_calls *calls, void *of)
+                                 const char *topic, const char *topic_dead, bool fast, const struct kafka_consumer_calls *calls,
+                                 void *of)
 {
     struct kafka_consumer *c = calloc(1, sizeof *c);
 
@@ -761,6 +799,8 @@ struct fault kafka_consumer_open(struct kafka_consumer **ret, struct loop *loop,
         return f;
     }
     loop_watch(loop, &c->watch, c->event_fd, EPOLLIN | EPOLLET, on_consumer_event, c);
+    if (kafka_instance())
+        c->orphans = orphans_new(loop, group, topic, topic_dead, configure_nameless, c);
     *ret = c;
     return FAULT_OK;
 }
@@ -781,6 +821,8 @@ void kafka_consumer_close(struct kafka_consumer *c)
 {
     if (!c)
         return;
+    orphans_free(c->orphans);
+    c->orphans = NULL;
     consumer_stop(c);
     loop_watch(c->loop, &c->watch, -1, 0, NULL, NULL);
     close(c->event_fd);

@@ -73,8 +73,8 @@ struct kafka_topic_plan {
 };
 
 /*
- * Makes the topics that are missing, if the broker allows it. RETRY: no broker within timeout_ms. MISUSE: a topic is
- * missing and may not be made.
+ * Makes the topics that are missing, if the broker allows it. RETRY: no broker within timeout_ms, or, where one is there and
+ * does not answer in time, within more of it at each try, up to some seconds. MISUSE: a topic is missing and may not be made.
  */
 struct fault kafka_ensure_topics(rd_kafka_t *rk, const struct kafka_topic_plan *plans, int count, int timeout_ms);
 
@@ -98,9 +98,13 @@ struct kafka_consumer_calls {
     void (*message)(void *of, rd_kafka_message_t *m); /* one that comes unasked; to be destroyed by the callee */
 };
 
-/* fast: more than a thousand messages a second may be taken in; some megabytes of them are then held ready. */
+/*
+ * fast: more than a thousand messages a second may be taken in; some megabytes of them are then held ready. topic_dead: where
+ * the topic's dead letters are, which nobody of the group reads; see orphans.h.
+ */
 struct fault kafka_consumer_open(struct kafka_consumer **ret, struct loop *loop, const char *program, const char *group,
-                                 const char *topic, bool fast, const struct kafka_consumer_calls *calls, void *of);
+                                 const char *topic, const char *topic_dead, bool fast, const struct kafka_consumer_calls *calls,
+                                 void *of);
 void kafka_consumer_close(struct kafka_consumer *c);
 
 /* Call at every turn: rebalances, errors, commits are served here. */

@@ -428,8 +428,8 @@ static struct fault start(struct worker *w)
     if (w->topic_on)
         kafka_prepare(w->producer, w->topic_on);
     loop_timer_set(w->loop, &w->pulse, loop_now(w->loop) + PULSE_US);
-    return kafka_consumer_open(&w->consumer, w->loop, w->stage->name, w->group, w->topic, w->stage->batch > STAGE_BATCH,
-                               &worker_kafka_calls, w);
+    return kafka_consumer_open(&w->consumer, w->loop, w->stage->name, w->group, w->topic, w->topic_dead,
+                               w->stage->batch > STAGE_BATCH, &worker_kafka_calls, w);
 }
 
 /* What is in flight is finished, for as long as there is time; what has not begun is left to Kafka. */

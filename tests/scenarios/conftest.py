@@ -1,10 +1,12 @@
 """One PostgreSQL and one Apache Kafka for all scenarios; a world of its own for each."""
 import pathlib
+import sys
 import tempfile
 
 import pytest
 from shelfwire import Servers, World
 
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))  # fires
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes more than some ten seconds; -m 'not slow' leaves it out")

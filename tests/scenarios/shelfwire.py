@@ -4,6 +4,7 @@ SHELFWIRE_BUILD names the directory with the programs (build/bin of the checkout
 Nothing here sleeps for time to pass: it waits for something that can be seen.
 """
 import contextlib
+import copy
 import dataclasses
 import datetime
 import functools
@@ -68,11 +69,11 @@ def keeps_true(predicate, what, seconds):
 # ---- the servers ----
 
 class Server:
-    """PostgreSQL or Apache Kafka, by the script that starts and kills it."""
+    """PostgreSQL or Apache Kafka, by the script that starts and kills it; first: what only its first start is told."""
 
-    def __init__(self, script, folder, **env):
+    def __init__(self, script, folder, *first, **env):
         self.path, self.folder, self.extra = ROOT / "tests/services" / script, folder, env
-        self.start()
+        self.script("start", *first)
         words = shlex.split(self.script("env"))
         self.env = dict(word.split("=", 1) for word in words if "=" in word)
 
@@ -93,20 +94,30 @@ class Server:
 
 
 class Servers:
-    def __init__(self, folder):
+    def __init__(self, folder, lines=4):
+        """lines: how many ways of their own to Kafka there are, for programs that are cut off; see fires/lines.py."""
         os.chmod(folder, 0o711)  # PostgreSQL's user must reach what lies in it
         self.folder = pathlib.Path(folder)
         self.postgres = Server("postgres.sh", self.folder / "pg")
-        self.kafka = Server("kafka.sh", self.folder / "kafka")
+        self.kafka = Server("kafka.sh", self.folder / "kafka", "--lines", str(lines))
         self.bootstrap = self.kafka.env["KAFKA_BOOTSTRAP_SERVERS"]
         self.numbers = itertools.count(1)
-        self.producer = confluent_kafka.Producer({
-            "bootstrap.servers": self.bootstrap, "partitioner": "murmur2_random", "linger.ms": 5, "acks": "all",
-            "message.max.bytes": 4000000, "log_level": 0})
+        self.producer = self.make_producer()
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
         with self.connect(self.postgres.env["PGDATABASE"]) as c:
             c.cursor().execute("CREATE DATABASE template_of_tests")
         self.migrate("template_of_tests")
+
+    def make_producer(self):
+        return confluent_kafka.Producer({
+            "bootstrap.servers": self.bootstrap, "partitioner": "murmur2_random", "linger.ms": 5, "acks": "all",
+            "message.max.bytes": 4000000, "log_level": 0})
+
+    def with_own_producer(self):
+        """The same servers, for a thread of its own: whoever flushes a producer waits for all that is in it."""
+        it = copy.copy(self)
+        it.producer = self.make_producer()
+        return it
 
     @contextlib.contextmanager
     def connect(self, database):
@@ -759,7 +770,7 @@ class World:
             c.cursor().execute(f"DROP DATABASE {self.db.name} WITH (FORCE)")
         mine = [self.topic(t) for t in self.topics()]
         if mine:
-            self.servers.admin.delete_topics(mine, operation_timeout=0)
+            self.servers.admin.delete_topics(mine)  # not waited for; operation_timeout=0 would delete nothing
         return faults
 
     def read_log(self, program):

@@ -2,13 +2,13 @@
 #
 # kafka.sh - a throw-away Apache Kafka for tests, in KRaft mode; everything it has lies in DIR.
 #
-#   kafka.sh start DIR [--brokers 1|3] [--set NAME=VALUE]...
-#                                  start, or start again what is not running; --set adds a line to server.properties
-#                                  (only when DIR is new, as --brokers)
+#   kafka.sh start DIR [--brokers 1|3] [--lines N] [--set NAME=VALUE]...
+#                                  start, or start again what is not running; --set adds a line to server.properties,
+#                                  --lines listeners (below; all three only when DIR is new)
 #   kafka.sh stop DIR [N]          stop all brokers, or broker N, cleanly
 #   kafka.sh kill DIR [N]          crash: kill -9 of all, or of broker N
 #   kafka.sh restart-broker DIR N  start broker N again, stopping it first if it runs
-#   kafka.sh env DIR               an assignment for eval: KAFKA_BOOTSTRAP_SERVERS
+#   kafka.sh env DIR               assignments for eval: KAFKA_BOOTSTRAP_SERVERS, and KAFKA_LINES
 #   kafka.sh tool DIR CLASS [ARG]... one of Kafka's own tools with --bootstrap-server set, for example
 #                                  org.apache.kafka.tools.TopicCommand --list, or MetadataQuorumCommand describe --status
 #   kafka.sh prepare               only fill the cache, which start does when needed
@@ -19,6 +19,8 @@
 # archive of loaded classes (cds), which makes each start about a third shorter.
 #
 # Brokers are numbered from 1; each is also a controller. Broker N has DIR/broker-N: server.properties, data, pid, log.
+# Lines: a single broker may have further listeners, for clients that a test cuts off. Each listens on a port of its own and
+# tells its clients to come to another, where the test puts a forwarder. KAFKA_LINES has them as "PORT:ADVERTISED ...".
 # Topics are never made by themselves. With three brokers, killing one leaves a quorum; what happens to a client then takes
 # the time it takes in production (broker.session.timeout.ms is left at 9 s, with one broker it is 3 s, so that a start
 # after a crash is short).
@@ -32,7 +34,7 @@ cluster_id=c2hlbGZ3aXJlLXRlc3RzIQ
 
 usage() {
     cat >&2 <<'END'
-usage: kafka.sh start DIR [--brokers 1|3] [--set NAME=VALUE]... | stop DIR [N] | kill DIR [N]
+usage: kafka.sh start DIR [--brokers 1|3] [--lines N] [--set NAME=VALUE]... | stop DIR [N] | kill DIR [N]
                 restart-broker DIR N | env DIR | tool DIR CLASS [ARG]... | prepare
 END
     exit 2
@@ -100,18 +102,25 @@ java_command() {
 }
 
 properties() { # properties N BROKERS PORTS... : broker N's server.properties
-    local n=$1 brokers=$2 i voters=""
-    local -a port=("${@:3}")         # broker N's client port at 2N-2, its controller's behind it
+    local n=$1 brokers=$2 i at voters="" listen="" advertise="" protocols=""
+    local -a port=("${@:3}")         # broker N's client port at 2N-2, its controller's behind it; then two a line
 
     for ((i = 1; i <= brokers; i++)); do
         voters+=,$i@127.0.0.1:${port[2 * i - 1]}
+    done
+    for ((i = 1; i <= lines; i++)); do
+        at=$((2 * (brokers + i) - 2))
+        listen+=,LINE$i://127.0.0.1:${port[at]}
+        advertise+=,LINE$i://127.0.0.1:${port[at + 1]}
+        protocols+=,LINE$i:PLAINTEXT
     done
     cat <<END
 process.roles=broker,controller
 node.id=$n
 controller.quorum.voters=${voters#,}
-listeners=PLAINTEXT://127.0.0.1:${port[2 * n - 2]},CONTROLLER://127.0.0.1:${port[2 * n - 1]}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:${port[2 * n - 2]},CONTROLLER://127.0.0.1:${port[2 * n - 1]}$listen
+advertised.listeners=PLAINTEXT://127.0.0.1:${port[2 * n - 2]}$advertise
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT$protocols
 inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 log.dirs=$dir/broker-$n/data
@@ -146,7 +155,7 @@ create() { # create BROKERS
     local -a port=() command
     local -A seen=()
 
-    while ((${#port[@]} < 2 * brokers)); do
+    while ((${#port[@]} < 2 * (brokers + lines))); do
         i=$(free_port)
         [[ -n ${seen[$i]:-} ]] || port+=("$i")
         seen[$i]=1
@@ -165,6 +174,9 @@ create() { # create BROKERS
         wait "${pids[n]}" || die "formatting broker $n failed: $(first_error "$dir/broker-$n/log")"
     done
     printf '%s\n' "$brokers" >"$dir/brokers"
+    for ((i = 2 * brokers; i < ${#port[@]}; i += 2)); do
+        printf '%s:%s\n' "${port[i]}" "${port[i + 1]}"
+    done >"$dir/lines"
     printf '%s\n' "${bootstrap#,}" >"$dir/bootstrap"   # the last one: where it is, the cluster is whole
 }
 
@@ -256,8 +268,8 @@ start() { # start BROKERS, 0 for what is there, or else one
 
     if [[ ! -e $dir/bootstrap ]]; then
         create "$((brokers ? brokers : 1))"
-    elif ((brokers != 0 && brokers != $(<"$dir/brokers") || ${#extra[@]} > 0)); then
-        die "$dir has $(<"$dir/brokers") broker(s) already; --brokers and --set are for a new folder"
+    elif ((brokers != 0 && brokers != $(<"$dir/brokers") || lines > 0 || ${#extra[@]} > 0)); then
+        die "$dir has $(<"$dir/brokers") broker(s) already; --brokers, --lines and --set are for a new folder"
     fi
     for ((n = 1; n <= $(<"$dir/brokers"); n++)); do
         if ! running "$n"; then
@@ -311,6 +323,7 @@ restart_broker() { # restart_broker N
 }
 
 extra=()
+lines=0
 action=${1:-}
 [[ $action == prepare && $# == 1 || -n ${2:-} ]] || usage
 case $action in
@@ -324,6 +337,10 @@ case $action in
                     [[ ${2:-} == 1 || ${2:-} == 3 ]] || usage
                     brokers=$2
                     ;;
+                --lines)
+                    [[ ${2:-} =~ ^[1-9][0-9]?$ ]] || usage
+                    lines=$2
+                    ;;
                 --set)
                     [[ ${2:-} == ?*=* ]] || usage
                     extra+=("$2")
@@ -332,6 +349,7 @@ case $action in
             esac
             shift 2
         done
+        ((brokers <= 1 || lines == 0)) || usage
         command -v kcat >/dev/null || die "kcat was not found: run tests/setup.sh test"
         dir=$(own_dir "$target" kafka)
         prepare
@@ -357,7 +375,8 @@ case $action in
         (($# == 2)) || usage
         dir=$(check_dir "$2" kafka)
         [[ -e $dir/bootstrap ]] || die "nothing was started in $dir"
-        printf 'KAFKA_BOOTSTRAP_SERVERS=%s\nexport KAFKA_BOOTSTRAP_SERVERS\n' "$(<"$dir/bootstrap")"
+        printf 'KAFKA_BOOTSTRAP_SERVERS=%s\nKAFKA_LINES=%q\n' "$(<"$dir/bootstrap")" "$(paste -s -d ' ' "$dir/lines")"
+        echo "export KAFKA_BOOTSTRAP_SERVERS KAFKA_LINES"
         ;;
     tool)
         (($# >= 3)) || usage

@@ -1,0 +1,78 @@
+"""A sample of `tests/fire matrix`, with every program and everything that can happen to one; and who is cut off from its group."""
+import pathlib
+
+import pytest
+from fires.lines import Line
+from fires.matrix import WORKER_ACTIONS, Case, all_cases, run_cases
+from fires.works import WORKS
+from shelfwire import PARTITIONS, wait_for
+
+LANES = 4
+SAMPLE = [  # each program, each action; where the outside world has just changed, and where it is about to
+    ("bookings-new", "look_sent", "kill"), ("bookings-new", "produced", "broker"),
+    ("users-resolve", "call_left", "kill"), ("users-resolve", "call", "zombie"), ("users-resolve", "delivered", "kill-new"),
+    ("users-resolve", "released", "cut"),
+    ("prereg-create", "call_left", "kill"), ("prereg-create", "call_leaving", "zombie"), ("prereg-create", "record_sent", "postgres"),
+    ("catalog-delta", "record_committed", "kill"), ("catalog-delta", "fetched", "broker"),
+    ("folio-requests", "call_leaving", "zombie"), ("folio-requests", "call_answered", "answer"),
+    ("wise-holds-prepare", "drain", "kill"), ("wise-holds-place", "look_committed", "zombie"),
+    ("wise-holds-place", "call_done", "postgres"), ("oneclick-requests", "call_left", "answer"), ("oneclick-requests", "lost", "kill-new"),
+    ("libcal-bookings", "round_mark", "kill"), ("libcal-bookings", "statement", "postgres"),
+    ("webcheckout-allocations", "call_answered", "zombie"), ("oneclick-catalog", "produce", "broker"),
+    ("patron-requests", "rows_committed", "kill"), ("patron-requests", "call_left", "answer"),
+]
+
+
+def test_whatever_happens_wherever_it_comes_out_as_if_nothing_had_been(servers, tmp_path_factory):
+    known = {(c.program, c.point, c.action): c for c in reversed(all_cases()) if not c.repeat}
+    cases = [known[one] for one in SAMPLE]
+    assert {c.program for c in cases} == set(WORKS) and {c.action for c in cases} == set(WORKER_ACTIONS)
+    results = run_cases(cases, servers, pathlib.Path(tmp_path_factory.mktemp("fire")), LANES)
+    assert len(results) == len(cases)
+    wrong = [f"{r.case.name()}: " + ("\n".join(r.wrong) or "it does not come to that point")
+             for r in results if r.wrong or not r.reached]
+    assert not wrong, "\n".join(wrong)
+
+
+def partitions(program):
+    return program.metrics().get("kafka_consumergroup_lag", {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, call", [("users-resolve", "createVisitor"), ("prereg-create", "createPreReg")])
+def test_who_is_cut_off_from_its_group_sends_nothing_that_its_successor_may_have_sent(world, name, call):
+    """It reaches the vendor and PostgreSQL, has much in hand, and hears nothing of losing its partitions."""
+    topic, pace = {"users-resolve": "users.resolve", "prereg-create": "prereg.create"}[name], {
+        "PASSAGEPOINT_CALLS_PER_SECOND": 8, "KAFKA_SESSION_TIMEOUT_MS": 6000, "KAFKA_HEARTBEAT_INTERVAL_MS": 500, "CONCURRENCY": 4}
+    line = Line(world.servers, 0)
+    try:
+        windows = world.make_windows(150, 150, topic=topic)
+        first = world.begin(name, **pace, **line.env)
+
+        def calls(of=first):
+            return of.metric("shelfwire_vendor_calls_total", f'call="{call}"')
+        wait_for(lambda: calls() >= 8, lambda: "it does not get going" + first.tail())
+        line.kafka.silence()
+        other = world.begin(name, **pace)
+        wait_for(lambda: len(partitions(other)) == PARTITIONS, lambda: "the other does not take over" + other.tail())
+        before, in_hand = calls(), first.metric("shelfwire_in_hand")
+        assert in_hand > 20, "it has nothing left that it could send"
+        wait_for(lambda: calls(other) >= 20, lambda: "the other does not get going" + other.tail())
+        assert calls() <= before + 4, "it goes on, though its group has not heard of it for a session"
+        line.kafka.speak()
+        world.await_no_lag(name, timeout=60)
+        of_the_other, log = set(), world.sandbox.calls("passagepoint", call)
+        for made in log:
+            if made["credential"] != log[0]["credential"]:
+                of_the_other.add(made["key"])
+            assert made["key"] not in of_the_other or made["credential"] != log[0]["credential"], "sent after its successor had sent it"
+        assert len(of_the_other) >= 20
+        world.assert_never_twice()
+        world.assert_no_dead_letters()
+        if name == "prereg-create":
+            unknown = world.answers().get("unknown", 0)
+            assert unknown <= 4 and world.made() == len(windows) - unknown and len(world.desk()) == unknown, world.answers()
+        else:
+            assert len(world.sandbox.visitors()) == len(windows)
+    finally:
+        line.close()
