@@ -14,6 +14,8 @@
 
 extern char **environ;
 
+enum { ASK_AGAIN_US = 1000000, LEARN_MS = 200, LEARN_AGAIN_US = 10000000 };
+
 static const char *bootstrap_servers, *topic_prefix;
 static int64_t topic_partitions, topic_replicas, topic_retention_days;
 
@@ -551,7 +553,7 @@ struct partition {
     int64_t committed; /* -1: not known */
     int64_t first;     /* offset of the first message fetched; -1: none yet */
     int64_t mark, mark_us; /* an offset not seen committed yet, and when it was stored; -1: none */
-    bool revoking;
+    bool revoking, asked; /* asked: what the group has committed of it, if anything, is known */
     struct partition *next;
 };
 
@@ -564,11 +566,13 @@ struct kafka_consumer {
     int event_fd;
     struct loop_fd watch;
     struct partition *partitions;
-    bool joined, closing, fatal, down, fast;
+    bool joined, closing, away, fast; /* away: the trouble is that no broker is there */
     char trouble[200];
     int64_t serve_at_us, heard_us;
     bool events_waiting;
     struct orphans *orphans; /* of a member with a name; others are assigned anew whenever one comes back */
+    bool asking; /* whether a broker is there */
+    int64_t ask_at_us, learn_at_us;
 };
 
 static struct partition *partition_of(const struct kafka_consumer *c, int32_t id)
@@ -620,6 +624,11 @@ static void partition_drop(struct kafka_consumer *c, struct partition *gone)
     free(gone);
 }
 
+static void joining(struct kafka_consumer *c)
+{
+    snprintf(c->trouble, sizeof c->trouble, "joining Kafka's consumer group %s", c->group);
+}
+
 void kafka_release(struct kafka_consumer *c)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(4);
@@ -641,6 +650,18 @@ void kafka_release(struct kafka_consumer *c)
     rd_kafka_topic_partition_list_destroy(list);
 }
 
+/* A broker has answered. */
+static void is_back(struct kafka_consumer *c)
+{
+    if (!c->away)
+        return;
+    c->away = false;
+    c->trouble[0] = '\0';
+    if (!c->joined)
+        joining(c);
+    log_info("Kafka is there again");
+}
+
 static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list, void *opaque)
 {
     struct kafka_consumer *c = opaque;
@@ -654,6 +675,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic
         }
         c->joined = true;
         c->heard_us = loop_now(c->loop);
+        is_back(c);
         c->trouble[0] = '\0';
         log_info("assigned %d partition%s of %s", list->cnt, list->cnt == 1 ? "" : "s", c->topic);
         for (int i = 0; i < list->cnt; i++)
@@ -704,17 +726,14 @@ static void on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_pa
 static void on_consumer_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
 {
     struct kafka_consumer *c = opaque;
-    char why[256];
 
-    if (err == RD_KAFKA_RESP_ERR__FATAL) {
-        rd_kafka_fatal_error(rk, why, sizeof why);
-        log_warn("Kafka's consumer failed for good: %s; making a new one", why);
-        c->fatal = true;
-    } else if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || err == RD_KAFKA_RESP_ERR__AUTHENTICATION ||
-               err == RD_KAFKA_RESP_ERR__SSL || err == RD_KAFKA_RESP_ERR__RESOLVE) {
-        if (strcmp(c->trouble, reason) != 0)
+    (void)rk;
+    if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || err == RD_KAFKA_RESP_ERR__AUTHENTICATION ||
+        err == RD_KAFKA_RESP_ERR__SSL || err == RD_KAFKA_RESP_ERR__RESOLVE) {
+        if (!c->away || !strstr(c->trouble, reason))
             log_warn("Kafka: %s; trying again until it is there", reason);
         snprintf(c->trouble, sizeof c->trouble, "Kafka: %s", reason);
+        c->away = true;
     } else {
         log_about(LOG_DEBUG, "kafka", "%s: %s", rd_kafka_err2name((rd_kafka_resp_err_t)err), reason);
     }
@@ -760,7 +779,8 @@ static struct fault consumer_start(struct kafka_consumer *c)
     rd_kafka_topic_partition_list_destroy(topics);
     if (err)
         return FAULT(FATAL, "Kafka: cannot subscribe to %s: %s", c->topic, rd_kafka_err2str(err));
-    snprintf(c->trouble, sizeof c->trouble, "joining Kafka's consumer group %s", c->group);
+    c->asking = c->away = false;
+    joining(c);
     return FAULT_OK;
 }
 
@@ -831,6 +851,8 @@ void kafka_consumer_close(struct kafka_consumer *c)
 
 void kafka_consumer_serve(struct kafka_consumer *c)
 {
+    char why[256];
+
     /* at least now and then, events or not: it is what tells librdkafka that this program is alive */
     if (!c->events_waiting && loop_now(c->loop) < c->serve_at_us)
         return;
@@ -848,8 +870,13 @@ void kafka_consumer_serve(struct kafka_consumer *c)
         }
         rd_kafka_message_destroy(m);
     }
-    if (c->fatal) {
-        c->fatal = false;
+    if (c->away && !c->asking && loop_now(c->loop) >= c->ask_at_us) { /* nobody tells when one is there again */
+        c->ask_at_us = loop_now(c->loop) + ASK_AGAIN_US;
+        c->asking = kafka_prove_membership(c);
+    }
+    /* asked for, not waited for: of a consumer the error comes as one message among others, if it comes */
+    if (rd_kafka_fatal_error(c->rk, why, sizeof why)) {
+        log_warn("Kafka's consumer failed for good: %s; making a new one", why);
         for (struct partition *p = c->partitions; p; p = p->next)
             c->calls->revoked(c->of, p->id, true);
         consumer_stop(c);
@@ -865,18 +892,23 @@ int kafka_fetch(struct kafka_consumer *c, int32_t partition, rd_kafka_message_t 
 {
     struct partition *p = partition_of(c, partition);
     int kept = 0;
+    ssize_t n, room;
 
     if (!p || p->revoking)
         return 0;
-    ssize_t n = rd_kafka_consume_batch_queue(p->queue, 0, ret, (size_t)max);
-    for (ssize_t i = 0; i < n; i++) {
-        if (!ret[i]->err) {
-            ret[kept++] = ret[i];
-            continue;
+    do { /* fewer than asked for must mean that the queue is empty, whatever else was in it: it makes an event only when it was */
+        room = max - kept;
+        n = rd_kafka_consume_batch_queue(p->queue, 0, ret + kept, (size_t)room);
+        for (ssize_t i = 0, from = kept; i < n; i++) {
+            rd_kafka_message_t *m = ret[from + i];
+            if (!m->err) {
+                ret[kept++] = m;
+                continue;
+            }
+            log_about(LOG_WARN, c->topic, "partition %d: %s", partition, rd_kafka_message_errstr(m));
+            rd_kafka_message_destroy(m);
         }
-        log_about(LOG_WARN, c->topic, "partition %d: %s", partition, rd_kafka_message_errstr(ret[i]));
-        rd_kafka_message_destroy(ret[i]);
-    }
+    } while (n == room && kept < max);
     if (kept && p->first < 0)
         p->first = ret[0]->offset;
     return kept;
@@ -908,12 +940,15 @@ static void on_proved(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_pa
     struct kafka_consumer *c = rd_kafka_opaque(rk);
     int64_t sent_us = (int64_t)(intptr_t)sent;
 
+    c->asking = false;
     for (int i = 0; !err && list && i < list->cnt; i++)
         err = list->elems[i].err;
     if (err)
         log_about(LOG_DEBUG, "kafka", "commit: %s", rd_kafka_err2str(err));
     else if (sent_us > c->heard_us)
         c->heard_us = sent_us;
+    if (err >= RD_KAFKA_RESP_ERR_NO_ERROR) /* a broker's word, whatever it is */
+        is_back(c);
 }
 
 bool kafka_prove_membership(struct kafka_consumer *c)
@@ -943,6 +978,30 @@ bool kafka_consumer_joined(const struct kafka_consumer *c)
     return c->joined;
 }
 
+/*
+ * What the group has committed of partitions that no message came from yet, once each, when somebody wants to know their lag: what
+ * a topic still holds is none. It waits for the broker, a moment at most, and not while none is there.
+ */
+static void learn_committed(struct kafka_consumer *c)
+{
+    if (!c->joined || c->away || loop_now(c->loop) < c->learn_at_us)
+        return;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(4);
+    for (struct partition *p = c->partitions; p; p = p->next)
+        rd_kafka_topic_partition_list_add(list, c->topic, p->id);
+    rd_kafka_resp_err_t err = rd_kafka_committed(c->rk, list, LEARN_MS);
+    c->learn_at_us = err ? loop_now(c->loop) + LEARN_AGAIN_US : 0;
+    for (int i = 0; !err && i < list->cnt; i++) {
+        struct partition *p = partition_of(c, list->elems[i].partition);
+        if (list->elems[i].err)
+            continue;
+        p->asked = true;
+        if (p->committed < 0)
+            p->committed = list->elems[i].offset >= 0 ? list->elems[i].offset : -1;
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
 int64_t kafka_lag(struct kafka_consumer *c, int32_t partition)
 {
     struct partition *p = partition_of(c, partition);
@@ -950,6 +1009,10 @@ int64_t kafka_lag(struct kafka_consumer *c, int32_t partition)
 
     if (!p || rd_kafka_get_watermark_offsets(c->rk, c->topic, partition, &low, &high) || high < 0)
         return -1;
-    int64_t done = p->committed >= 0 ? p->committed : low >= 0 ? low : 0;
+    if (p->committed < 0 && p->first < 0 && !p->asked)
+        learn_committed(c);
+    if (p->committed < 0 && p->first < 0 && !p->asked)
+        return -1;
+    int64_t done = p->committed >= 0 ? p->committed : p->first >= 0 ? p->first : low >= 0 ? low : 0;
     return high > done ? high - done : 0;
 }

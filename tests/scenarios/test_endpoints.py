@@ -61,6 +61,22 @@ def test_metrics_tell_the_true_lag_and_nobodys_name(world):
     assert started[2].metric("shelfwire_vendor_call_seconds_count") >= 40
 
 
+def test_a_worker_that_was_restarted_with_nothing_to_do_lags_by_nothing(world):
+    """What the topic still holds is no lag: the group has committed all of it, though this member never did."""
+    world.make_windows(12, topic="prereg.create")
+    worker = world.start("prereg-create")
+    world.await_made(12)
+    world.await_no_lag("prereg-create")
+    worker.stop()
+    worker = world.start("prereg-create")
+    keeps_true(lambda: worker.metric("kafka_consumergroup_lag") == 0, lambda: worker.metrics()["kafka_consumergroup_lag"], 2)
+    worker.stop()
+    world.make_windows(4, topic="prereg.create")
+    world.sandbox.fault("passagepoint", "login", "status", status=503)
+    worker = world.start("prereg-create")
+    wait_for(lambda: worker.metric("kafka_consumergroup_lag") == 4, lambda: worker.metrics()["kafka_consumergroup_lag"])
+
+
 def turns(worker):
     """Turns of the loop in a second, beside those that asking makes."""
     before, asked = worker.metric("shelfwire_loop_turns_total"), 10

@@ -1,4 +1,5 @@
 """Workers come, go, drain, freeze and wake: each key has one owner at a time, and nothing is lost, repeated or overtaken."""
+import confluent_kafka
 import pytest
 from shelfwire import PARTITIONS, wait_for
 
@@ -147,6 +148,24 @@ def test_two_workers_by_mistake_under_one_name_do_nothing_twice(world):
     world.assert_no_dead_letters()
     unknown = world.answers().get("unknown", 0)
     assert world.made() + unknown == 300 and len(world.desk()) == unknown
+
+
+def test_a_worker_that_kafka_fenced_for_good_begins_anew(world):
+    """Another took its name for a moment. Of a consumer, librdkafka's fatal error is one message among others."""
+    worker = world.start("prereg-create", KAFKA_GROUP_INSTANCE_ID="one")
+    world.make_windows(5, 5, topic="prereg.create")
+    world.await_made(5)
+    other = confluent_kafka.Consumer({
+        "bootstrap.servers": world.servers.bootstrap, "group.id": world.topic("prereg-create"), "group.instance.id": "one",
+        "partition.assignment.strategy": "cooperative-sticky", "session.timeout.ms": 6000, "log_level": 0})
+    other.subscribe([world.topic("prereg.create")])
+    wait_for(lambda: other.poll(0.1) or other.assignment(), "the other is not let in")
+    other.close()
+    worker.await_log("making a new one")
+    world.make_windows(5, 5, topic="prereg.create")
+    world.await_made(10)
+    world.await_no_lag("prereg-create")
+    world.assert_exactly_once()
 
 
 def test_a_worker_whose_partitions_another_has_taken_calls_nobody_until_they_are_its_own_again(world):

@@ -52,6 +52,21 @@ def test_kafka_is_silent_for_longer_than_a_session(world):
     finished(world)
 
 
+def test_an_idle_worker_says_that_kafka_is_back(world):
+    """librdkafka tells when the last broker goes, and nothing when one is there again; no partition is assigned anew."""
+    world.make_windows(3, topic="prereg.create")
+    worker = world.start("prereg-create", KAFKA_SESSION_TIMEOUT_MS=60000)
+    world.await_made(3)
+    world.await_no_lag("prereg-create")
+    world.servers.kafka.kill()
+    try:
+        wait_for(lambda: "brokers are down" in worker.get("/readyz").text, "nobody notices")
+    finally:
+        world.servers.kafka.start()
+    wait_for(lambda: worker.get("/readyz").text.strip() == "ok", lambda: worker.get("/readyz").text + worker.tail())
+    worker.await_log("Kafka is there again")
+
+
 FULL_DISK = """
     CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN RAISE EXCEPTION 'could not extend the file' USING ERRCODE = 'disk_full'; END $$;
