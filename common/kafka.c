@@ -2,6 +2,7 @@
 
 #include "common/injection.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "common/orphans.h"
 #include "common/scoped.h"
 
@@ -95,7 +96,7 @@ const char *kafka_topic(const char *name)
     char *full = NULL;
 
     if (asprintf(&full, "%s%s", topic_prefix, name) < 0)
-        abort();
+        out_of_memory();
     return full;
 }
 
@@ -595,8 +596,11 @@ static void partition_add(struct kafka_consumer *c, int32_t id)
 {
     struct partition *p = calloc(1, sizeof *p);
 
-    if (!p || (p->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0)
-        abort();
+    p->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (p->event_fd < 0) {
+        log_error("no descriptor for a partition's events: %s", strerror(errno));
+        exit(111);
+    }
     p->consumer = c;
     p->id = id;
     p->committed = p->first = p->mark = -1;

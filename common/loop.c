@@ -14,7 +14,7 @@ struct loop {
     struct loop_fd signal_watch;
     int64_t now_us, boot_us, gap_us;
     bool stopping;
-    bool calling_timers;
+    bool calling_timers, coarse; /* coarse: only epoll_wait is there */
     uint64_t turns;
     struct loop_timer **heap;
     int timers, room;
@@ -151,10 +151,7 @@ void loop_timer_set(struct loop *l, struct loop_timer *t, int64_t at_us)
     if (!t->place) {
         if (l->timers == l->room) {
             int room = l->room ? l->room * 2 : 64;
-            struct loop_timer **heap = realloc(l->heap, (size_t)room * sizeof(struct loop_timer *));
-            if (!heap)
-                abort(); /* a timer that is never called would be a message that is never finished */
-            l->heap = heap;
+            l->heap = realloc(l->heap, (size_t)room * sizeof(struct loop_timer *));
             l->room = room;
         }
         place(l, l->timers++, t);
@@ -216,9 +213,10 @@ void loop_turn(struct loop *l, int max_wait_ms)
             wait_us = until > 0 ? until : 0;
     }
     struct timespec wait = {.tv_sec = wait_us / 1000000, .tv_nsec = (long)(wait_us % 1000000) * 1000};
-    int n = epoll_pwait2(l->epoll, l->events, EVENTS_A_TURN, &wait, NULL);
+    int n = l->coarse ? -1 : epoll_pwait2(l->epoll, l->events, EVENTS_A_TURN, &wait, NULL);
 
-    if (n < 0 && errno != EINTR) /* kernels before 5.11, and containers that forbid what they do not know */
+    l->coarse |= n < 0 && errno != EINTR; /* kernels before 5.11, and containers that forbid what they do not know */
+    if (l->coarse)
         n = epoll_wait(l->epoll, l->events, EVENTS_A_TURN, (int)((wait_us + 999) / 1000));
     l->turns++;
     l->now_us = clock_us(CLOCK_MONOTONIC);

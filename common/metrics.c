@@ -32,8 +32,6 @@ struct metric *metric_make(enum metric_kind kind, const char *name, const char *
             return &s->metric;
         }
     struct series *s = calloc(1, sizeof *s);
-    if (!s)
-        abort();
     s->kind = kind;
     s->name = name;
     s->help = help;

@@ -34,12 +34,7 @@ static bool text_grow(struct text *t, size_t more)
     size_t room = t->room ? t->room : 64;
     while (room < want)
         room *= 2;
-    char *at = realloc(t->at, room);
-    if (!at) {
-        t->failed = true;
-        return false;
-    }
-    t->at = at;
+    t->at = realloc(t->at, room);
     t->room = room;
     return true;
 }

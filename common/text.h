@@ -1,8 +1,8 @@
 /*
  * text.h - a growable, always zero-terminated string, kept and refilled rather than freed.
  *
- * Bounds   a text holds at most TEXT_MAX bytes; what would not fit, or cannot be allocated, sets `failed`, which
- *          stays set until text_clear. Ask once, at the end: appending to a failed text does nothing.
+ * Bounds   a text holds at most TEXT_MAX bytes; what would not fit sets `failed`, which stays set until text_clear. Ask
+ *          once, at the end: appending to a failed text does nothing.
  * Memory   text_free releases; a zeroed struct text is an empty one.
  */
 #ifndef SHELFWIRE_TEXT_H

@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # Every test: installs what is missing, builds, and runs unit tests, fuzz targets (a short while), the scenarios against
-# PostgreSQL and Apache Kafka, and the demo. tests/run.sh [STEP...] runs only the steps named: unit python sandbox
-# services fuzz scenarios demo package. FUZZ_SECONDS: how long each fuzz target runs (5). The exit code says whether all passed.
+# PostgreSQL and Apache Kafka, samples of them with the thread sanitizer and under valgrind, the demo and the Debian package.
+# tests/run.sh [STEP...] runs only the steps named: unit python sandbox services fuzz scenarios tsan valgrind demo package. The exit
+# code says whether all passed.
+#   FUZZ_SECONDS  how long each fuzz target runs (5); FUZZ_RUNS instead: how many executions
+#   SAMPLE        which scenarios tsan and valgrind run, as pytest's arguments (a few)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(unit python sandbox services fuzz scenarios demo package)
+[ ${#steps[@]} -gt 0 ] || steps=(unit python sandbox services fuzz scenarios tsan valgrind demo package)
 passed=0
 failed=0
 logs=$(mktemp -d)
@@ -15,8 +18,8 @@ trap 'rm -rf "$logs"' EXIT
 
 tests/setup.sh test
 
-build() { # PRESET
-    cmake --preset "$1" >"$logs/cmake" 2>&1 && cmake --build --preset "$1" >>"$logs/cmake" 2>&1 ||
+build() { # PRESET [TARGET...]
+    cmake --preset "$1" >"$logs/cmake" 2>&1 && cmake --build --preset "$1" ${2:+--target "${@:2}"} >>"$logs/cmake" 2>&1 ||
         { tail -40 "$logs/cmake"; echo "run.sh: the $1 build failed"; exit 1; }
 }
 
@@ -80,17 +83,33 @@ for step in "${steps[@]}"; do
     services) one "services" tests/services/selftest.sh postgres embedded kafka ;;
     fuzz)
         build fuzz
+        enough=(-max_total_time="${FUZZ_SECONDS:-5}")
+        [ -z "${FUZZ_RUNS:-}" ] || enough=(-runs="$FUZZ_RUNS")
         for target in build-fuzz/bin/*_fuzz; do
             name=$(basename "$target" _fuzz)
             mkdir -p "$logs/corpus/$name"
-            one "fuzz $name" "$target" -max_total_time="${FUZZ_SECONDS:-5}" -timeout=10 -rss_limit_mb=2048 \
+            one "fuzz $name" "$target" "${enough[@]}" -timeout=10 -rss_limit_mb=2048 \
                 -artifact_prefix="$logs/" "$logs/corpus/$name" "tests/fuzz/corpus/$name"
         done
         ;;
     scenarios) pytests "scenarios on PostgreSQL and Apache Kafka" tests/scenarios ;;
+    tsan) # the threads are librdkafka's, and the same in every program
+        build tsan migrate sandbox bookings-new users-resolve prereg-create patron-requests
+        SHELFWIRE_BUILD="$PWD/build-tsan/bin" SHELFWIRE_PATIENCE=5 pytests "tsan: scenarios" \
+            ${SAMPLE:-tests/scenarios/test_pipeline.py tests/scenarios/test_rebalance.py::test_sigterm_finishes_what_is_under_way_and_no_more
+            tests/scenarios/test_requests.py::test_many_at_once_go_to_their_topics_and_each_mistake_is_named}
+        ;;
+    valgrind) # what is read before it is written; and what is lost, as of a release build
+        memcheck=(valgrind -q --leak-check=full --show-leak-kinds=definite,possible --errors-for-leak-kinds=definite,possible
+            --error-exitcode=99 --num-callers=25)
+        for test in build/bin/*_test; do one "valgrind $(basename "$test")" "${memcheck[@]}" "$test"; done
+        SHELFWIRE_BUILD="$PWD/build/bin" SHELFWIRE_UNDER="${memcheck[*]}" SHELFWIRE_PATIENCE=5 pytests "valgrind: scenarios" \
+            ${SAMPLE:-tests/scenarios/test_pipeline.py::test_a_second_delivery_of_everything_changes_nothing
+            tests/scenarios/test_requests.py::test_many_at_once_go_to_their_topics_and_each_mistake_is_named}
+        ;;
     demo) one "demo" tests/demo.sh ;;
     package) one "package" tests/package.sh ;;
-    *) echo "run.sh: no step is called $step: unit python sandbox services fuzz scenarios demo package"; exit 100 ;;
+    *) echo "run.sh: no step is called $step: unit python sandbox services fuzz scenarios tsan valgrind demo package"; exit 100 ;;
     esac
 done
 

@@ -30,8 +30,6 @@ static void take_in(struct worker *w, struct part *p, rd_kafka_message_t *m)
     size_t bytes = sizeof(struct job) + job_size + m->key_len + m->len + 2;
     struct job *job = malloc(bytes);
 
-    if (!job)
-        abort(); /* it is still in Kafka */
     memset(job, 0, sizeof *job + job_size);
     char *copy = (char *)job->of + job_size;
     job->w = w;
@@ -130,8 +128,6 @@ static void on_assigned(void *of, int32_t id)
     struct part *p = calloc(1, sizeof *p);
 
     INJECTION_POINT(assigned);
-    if (!p)
-        abort();
     p->id = id;
     p->next = p->stored = -1;
     p->dropped = INT64_MAX;

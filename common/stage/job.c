@@ -161,10 +161,7 @@ void job_free_intent(struct job *job)
     job->has_intent = false;
     if (w->freed_n == w->freed_room) {
         int room = w->freed_room ? w->freed_room * 2 : 64;
-        struct freed *freed = realloc(w->freed, (size_t)room * sizeof *freed);
-        if (!freed)
-            return; /* it stays taken: whoever finds it asks */
-        w->freed = freed;
+        w->freed = realloc(w->freed, (size_t)room * sizeof *w->freed);
         w->freed_room = room;
     }
     struct freed *freed = &w->freed[w->freed_n++];

@@ -3,6 +3,7 @@
 
 #include "common/injection.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "common/pg.h"
 #include "common/program.h"
 
@@ -322,7 +323,7 @@ static const char *dead_topic(const char *topic)
     char *dead = NULL;
 
     if (asprintf(&dead, "%s.dlq", topic) < 0)
-        abort();
+        out_of_memory();
     return dead;
 }
 

@@ -316,8 +316,6 @@ static void on_connection(void *of, struct MHD_Connection *mhd, void **socket_co
     (void)of;
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
         c = calloc(1, sizeof *c);
-        if (!c)
-            abort(); /* a connection that nobody knows would be served without limits */
         c->mhd = mhd;
         c->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
         c->since_us = loop_now(loop);

@@ -1,18 +1,7 @@
 /* Any bytes as an answer of Alma's. First byte: call and kind of exchange; second: status; third: content type. */
 #include "common/vendors/alma.h"
 
-#include "common/scoped.h"
-
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void want(bool holds)
-{
-    if (!holds)
-        abort();
-}
+#include "tests/fuzz/fuzz.h"
 
 static void want_text(const char *text, size_t size)
 {
@@ -37,17 +26,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const char *const types[] = {"", "application/json", "application/xml", "text/html", "text/plain"};
     struct alma_user user;
 
-    if (size < 3)
+    struct http_response res;
+    char *body = fuzz_exchange(data, size, statuses, types, &res);
+    if (!body)
         return 0;
-    char *body = malloc(size - 3 + 1);
-    want(body != NULL);
-    memcpy(body, data + 3, size - 3);
-    body[size - 3] = '\0';
-    struct http_response res = {
-        .end = data[0] & 0x40 ? HTTP_UNKNOWN : HTTP_ANSWERED, .status = statuses[data[1] % COUNT(statuses)],
-        .content_type = types[data[2] % COUNT(types)], .body = body, .body_len = size - 3, .watched = body,
-        .retry_after_ms = data[0] & 0x20 ? 2000 : -1, .error = "time-out",
-    };
+    res.watched = body;
 
     want(alma_calls_left(&res) >= -1);
     want_sound(alma_test_answer(&res));

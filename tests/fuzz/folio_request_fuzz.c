@@ -2,19 +2,9 @@
 #include "common/folio_request.h"
 
 #include "common/json.h"
-
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static struct text text;
-
-static void want(bool right)
-{
-    if (!right)
-        abort();
-}
 
 /* What was written is JSON. */
 static json_object *written(void)

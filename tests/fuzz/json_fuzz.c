@@ -1,10 +1,7 @@
 /* Whatever json_read accepts, it accepts again once written, and the getters survive. */
 #include "common/json.h"
 
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -21,8 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     size_t len;
     const char *written = json_object_to_json_string_length(value, JSON_C_TO_STRING_PLAIN, &len);
-    if (!written || json_read(written, len, &again).kind)
-        abort();
+    want(written && !json_read(written, len, &again).kind);
     json_object_put(again);
     json_object_put(value);
     return 0;

@@ -5,28 +5,16 @@
 #include "common/json_stream.h"
 
 #include "common/json.h"
-#include "common/scoped.h"
 #include "common/text.h"
-
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "tests/fuzz/fuzz.h"
 
 enum { SMALL = 24, LARGE = 1 << 20 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct outcome {
     struct text told;       /* everything that came, in order */
     json_object *elements;  /* the same as json-c would have it: one list, or an object of lists */
     struct fault fault;
 };
-
-static void want(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static struct fault take(void *of, const char *list, json_object *value, const char *bytes, size_t len)
 {

@@ -1,34 +1,13 @@
 /* Any bytes as an answer of LibCal's, or as an id on a form. First byte: call and kind of exchange; second: status. */
 #include "common/vendors/libcal.h"
 
-#include "common/scoped.h"
-
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void want(bool holds)
-{
-    if (!holds)
-        abort();
-}
-
-static void want_ended(const char *text, size_t size)
-{
-    want(memchr(text, '\0', size) != NULL);
-}
+#include "tests/fuzz/fuzz.h"
 
 static void want_sound(struct answer a)
 {
     want(a.verdict == DONE || a.verdict == LATER || a.verdict == REJECTED);
     want(a.cause <= CAUSE_CREDENTIALS && a.code && *a.code && a.wait_ms >= -1);
-    want_ended(a.reason, sizeof a.reason);
-    for (const char *c = a.reason; *c; c++)
-        if (!strncmp(c, "…", strlen("…")))
-            c += strlen("…") - 1;
-        else
-            want((unsigned char)*c >= ' ' && (unsigned char)*c <= '~');
+    want_discreet(a.reason, sizeof a.reason, 100);
 }
 
 static void want_rows(const struct libcal_rows *rows)
@@ -82,17 +61,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct libcal_question question;
     struct answer a;
 
-    if (size < 3)
+    struct http_response res;
+    char *body = fuzz_exchange(data, size, statuses, types, &res);
+    if (!body)
         return 0;
-    char *body = malloc(size - 3 + 1);
-    want(body != NULL);
-    memcpy(body, data + 3, size - 3);
-    body[size - 3] = '\0';
-    struct http_response res = {
-        .end = data[0] & 0x40 ? HTTP_UNKNOWN : HTTP_ANSWERED, .status = statuses[data[1] % COUNT(statuses)],
-        .content_type = types[data[2] % COUNT(types)], .body = body, .body_len = size - 3, .watched = "",
-        .retry_after_ms = data[0] & 0x20 ? 2000 : -1, .error = "time-out",
-    };
 
     switch (data[0] & 7) {
     case 0:

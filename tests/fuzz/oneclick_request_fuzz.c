@@ -2,18 +2,7 @@
 #include "common/oneclick_request.h"
 
 #include "common/json.h"
-#include "common/scoped.h"
-
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void want(bool holds)
-{
-    if (!holds)
-        abort();
-}
+#include "tests/fuzz/fuzz.h"
 
 static void want_asked(const char *action, json_object *in)
 {

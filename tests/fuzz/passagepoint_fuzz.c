@@ -1,37 +1,7 @@
 /* Any bytes as an answer of PassagePoint's. Bytes: call and kind of exchange, status, content type, body. */
 #include "common/vendors/passagepoint.h"
 
-#include "common/scoped.h"
-
-#include <ctype.h>
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void want(bool holds)
-{
-    if (!holds)
-        abort();
-}
-
-/* Printable ASCII and the mask, nothing that looks like an address, a URL or a number of somebody's. */
-static void want_discreet(const char *reason, size_t size)
-{
-    int digits = 0;
-
-    want(memchr(reason, '\0', size) != NULL);
-    for (const char *c = reason; *c; c++) {
-        if (!strncmp(c, "…", strlen("…"))) {
-            c += strlen("…") - 1;
-            digits = 0;
-            continue;
-        }
-        digits = isdigit((unsigned char)*c) ? digits + 1 : 0;
-        want((unsigned char)*c >= ' ' && (unsigned char)*c <= '~' && digits < 4);
-    }
-    want(!strstr(reason, "a@") && !strstr(reason, "://"));
-}
+#include "tests/fuzz/fuzz.h"
 
 static void want_id(const struct answer *a, const char *id, size_t size)
 {
@@ -53,17 +23,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bool changes = false;
     struct answer a;
 
-    if (size < 3)
+    struct http_response res;
+    char *body = fuzz_exchange(data, size, statuses, types, &res);
+    if (!body)
         return 0;
-    char *body = malloc(size - 3 + 1);
-    want(body != NULL);
-    memcpy(body, data + 3, size - 3);
-    body[size - 3] = '\0';
-    struct http_response res = {
-        .end = data[0] & 0x40 ? HTTP_UNKNOWN : HTTP_ANSWERED, .status = statuses[data[1] % COUNT(statuses)],
-        .content_type = types[data[2] % COUNT(types)], .body = body, .body_len = size - 3, .watched = "",
-        .retry_after_ms = data[0] & 0x20 ? 2000 : -1, .error = "time-out",
-    };
 
     switch (data[0] & 7) {
     case 0:
@@ -101,7 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     want(a.verdict != DEAD && (changes || (a.verdict != UNKNOWN && a.verdict != AGAIN)));
     want(a.cause <= CAUSE_CREDENTIALS && a.code && *a.code && a.wait_ms >= -1);
-    want_discreet(a.reason, sizeof a.reason);
+    want_discreet(a.reason, sizeof a.reason, 4);
     free(body);
     return 0;
 }

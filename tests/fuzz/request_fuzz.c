@@ -4,15 +4,7 @@
  */
 #include "producers/patron-requests/forms.c"
 
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool it)
-{
-    if (!it)
-        abort();
-}
+#include "tests/fuzz/fuzz.h"
 
 static void check_asked(json_object *request)
 {
@@ -20,19 +12,19 @@ static void check_asked(json_object *request)
     struct text asked = {0};
 
     form_asked(request, &asked);
-    require(!asked.failed && !json_read(text_str(&asked), asked.len, &again).kind);
-    require(json_object_is_type(again, json_type_object));
+    want(!asked.failed && !json_read(text_str(&asked), asked.len, &again).kind);
+    want(json_object_is_type(again, json_type_object));
     for (size_t i = 0; i < COUNT(columns); i++)
-        require(!json_get(again, columns[i]));
+        want(!json_get(again, columns[i]));
     text_free(&asked);
 }
 
 static void check_wish(const struct wish *w)
 {
-    require(w->service && w->action && w->ref && w->patron && forms_topics[w->topic]);
-    require(*w->ref && strlen(w->ref) <= REF_MOST && *w->patron && strlen(w->patron) <= 128);
-    require(!w->callback || strlen(w->callback) <= CALLBACK_MOST);
-    require(!strcmp(w->service, forms_services[w->topic]));
+    want(w->service && w->action && w->ref && w->patron && forms_topics[w->topic]);
+    want(*w->ref && strlen(w->ref) <= REF_MOST && *w->patron && strlen(w->patron) <= 128);
+    want(!w->callback || strlen(w->callback) <= CALLBACK_MOST);
+    want(!strcmp(w->service, forms_services[w->topic]));
 }
 
 static void check_one(json_object *request, const struct oddities *odd, int item)
@@ -44,7 +36,7 @@ static void check_one(json_object *request, const struct oddities *odd, int item
 
     form_check(request, item ? "/1" : "", 1791777600, &mistakes, &wish);
     text_printf(&whole, "[%s]", text_str(&mistakes.json));
-    require(whole.failed || !json_read(text_str(&whole), whole.len, &list).kind);
+    want(whole.failed || !json_read(text_str(&whole), whole.len, &list).kind);
     if (!mistakes.count && !odd->zero[item] && !odd->twice[item]) {
         check_wish(&wish);
         check_asked(request);
@@ -56,12 +48,9 @@ static void check_one(json_object *request, const struct oddities *odd, int item
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     SCOPED(json_object_put) json_object *in = NULL;
-    char *bytes = malloc(size + 1);
+    char *bytes = fuzz_text(data, size);
     struct oddities odd;
 
-    require(bytes != NULL);
-    memcpy(bytes, data, size);
-    bytes[size] = '\0';
     if (!forms_room(bytes, size).kind && !json_read(bytes, size, &in).kind) {
         bool array = json_object_is_type(in, json_type_array);
         size_t count = array ? json_object_array_length(in) : 1;

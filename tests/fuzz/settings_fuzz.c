@@ -1,12 +1,7 @@
 /* Whatever a setting holds: it is read, or refused by its name; and a secret is never in the words. */
 #include "common/settings.h"
 
-#include "common/scoped.h"
-
-#include <stddef.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -34,32 +29,27 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     setenv("FUZZED", value, 1);
     struct fault f = settings_load(tables);
     if (f.kind) {
-        if (strncmp(f.what, "FUZZED", 6) != 0)
-            abort();
-        if (type == SET_SECRET && strlen(value) > 20 && strstr(f.what, value))
-            abort();
+        want(!strncmp(f.what, "FUZZED", 6));
+        want(type != SET_SECRET || strlen(value) <= 20 || !strstr(f.what, value));
         return 0;
     }
     switch (type) {
     case SET_URL:
         if (it.url) {
-            if (strncmp(it.url, "http", 4) != 0 || it.url[strlen(it.url) - 1] == '/')
-                abort();
+            want(!strncmp(it.url, "http", 4) && it.url[strlen(it.url) - 1] != '/');
             free(it.url);
         }
         break;
     case SET_LIST:
         for (int i = 0; i < it.list.count; i++)
-            if (!*it.list.items[i] || strchr(it.list.items[i], ','))
-                abort();
+            want(*it.list.items[i] && !strchr(it.list.items[i], ','));
         if (it.list.count)
             free(it.list.items[0]); /* the others are pieces of the same text */
         free(it.list.items);
         break;
     case SET_JSON: json_object_put(it.map); break;
     case SET_WHOLE:
-        if (*value && (it.whole < -1000000000000000 || it.whole > 1000000000000000))
-            abort();
+        want(!*value || (it.whole >= -1000000000000000 && it.whole <= 1000000000000000));
         break;
     default: break;
     }

@@ -6,19 +6,7 @@
 #include "common/values.h"
 
 #include "common/json.h"
-#include "common/scoped.h"
-
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void want(int holds)
-{
-    if (!holds)
-        abort();
-}
+#include "tests/fuzz/fuzz.h"
 
 /* ---- JSON ---- */
 

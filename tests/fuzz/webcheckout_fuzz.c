@@ -1,42 +1,13 @@
 /* Any bytes as an answer of WebCheckout's. First byte: call and kind of exchange; second: status; third: content type. */
 #include "common/vendors/webcheckout.h"
 
-#include "common/scoped.h"
+#include "tests/fuzz/fuzz.h"
 
-#include <ctype.h>
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void want(bool holds)
-{
-    if (!holds)
-        abort();
-}
-
-static void want_ended(const char *text, size_t size)
-{
-    want(memchr(text, '\0', size) != NULL);
-}
-
-/* Printable ASCII and the mask, and no number of somebody's. */
 static void want_sound(struct answer a)
 {
-    int digits = 0;
-
     want(a.verdict == DONE || a.verdict == LATER);
     want(a.cause <= CAUSE_CREDENTIALS && a.code && *a.code && a.wait_ms >= -1);
-    want_ended(a.reason, sizeof a.reason);
-    for (const char *c = a.reason; *c; c++) {
-        if (!strncmp(c, "…", strlen("…"))) {
-            c += strlen("…") - 1;
-            digits = 0;
-            continue;
-        }
-        digits = isdigit((unsigned char)*c) ? digits + 1 : 0;
-        want((unsigned char)*c >= ' ' && (unsigned char)*c <= '~' && digits < 6); /* counts of rows have up to five */
-    }
+    want_discreet(a.reason, sizeof a.reason, 6); /* counts of rows have up to five */
 }
 
 static void want_row(const struct webcheckout_allocation *row)
@@ -96,17 +67,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char version[WEBCHECKOUT_ID_SIZE];
     struct answer a;
 
-    if (size < 3)
+    struct http_response res;
+    char *body = fuzz_exchange(data, size, statuses, types, &res);
+    if (!body)
         return 0;
-    char *body = malloc(size - 3 + 1);
-    want(body != NULL);
-    memcpy(body, data + 3, size - 3);
-    body[size - 3] = '\0';
-    struct http_response res = {
-        .end = data[0] & 0x40 ? HTTP_UNKNOWN : HTTP_ANSWERED, .status = statuses[data[1] % COUNT(statuses)],
-        .content_type = types[data[2] % COUNT(types)], .body = body, .body_len = size - 3, .watched = "",
-        .retry_after_ms = data[0] & 0x20 ? 2000 : -1, .error = "time-out",
-    };
 
     switch (data[0] & 7) {
     case 0:

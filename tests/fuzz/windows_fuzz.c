@@ -4,12 +4,9 @@
  */
 #include "common/windows.h"
 
-#include <stdlib.h>
-#include <string.h>
+#include "tests/fuzz/fuzz.h"
 
 enum { ITEMS = 64 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char *const names[] = {"a", "b", NULL};
 
@@ -41,20 +38,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                              .before_s = (data[3] & 15) * 60, .after_s = (data[3] >> 4) * 60,
                                              .destination = names[data[0] >> 3 & 1], .person = names[data[0] >> 5 & 1]};
     }
-    if (windows_compare(rows, n, made, m, before_s, after_s, now, &new).kind || new.count > 4 * ITEMS)
-        abort();
+    want(!windows_compare(rows, n, made, m, before_s, after_s, now, &new).kind && new.count <= 4 * ITEMS);
     for (size_t i = 0; i < new.count; i++) {
         const struct window_new *w = &new.at[i];
 
-        if (w->start >= w->end || w->end <= now)
-            abort();
+        want(w->start < w->end && w->end > now);
         for (size_t j = 0; j < i; j++)
-            if (clash(&new.at[j], w->start, w->end, w->destination, w->person))
-                abort();
+            want(!clash(&new.at[j], w->start, w->end, w->destination, w->person));
         for (size_t j = 0; j < m; j++)
-            if (made[j].verdict == KEEP && made[j].start < made[j].end &&
-                clash(w, made[j].start, made[j].end, made[j].destination, made[j].person))
-                abort();
+            want(made[j].verdict != KEEP || made[j].start >= made[j].end ||
+                 !clash(w, made[j].start, made[j].end, made[j].destination, made[j].person));
     }
     size_t kept = 0;
     for (size_t i = 0; i < m; i++)
@@ -64,10 +57,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         made[kept++] = (struct window_made){.start = new.at[i].start, .end = new.at[i].end, .before_s = before_s,
                                             .after_s = after_s, .destination = new.at[i].destination,
                                             .person = new.at[i].person};
-    if (windows_compare(rows, n, made, kept, before_s, after_s, now, &again).kind || again.count)
-        abort();
+    want(!windows_compare(rows, n, made, kept, before_s, after_s, now, &again).kind && !again.count);
     for (size_t i = 0; i < kept; i++)
-        if (made[i].verdict != KEEP)
-            abort();
+        want(made[i].verdict == KEEP);
     return 0;
 }

@@ -2,20 +2,10 @@
 #include "common/wise_request.h"
 
 #include "common/json.h"
-
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static struct wise_holds holds; /* too large for a stack */
 static struct text text;
-
-static void want(bool right)
-{
-    if (!right)
-        abort();
-}
 
 /* What was written is JSON. */
 static json_object *written(void)

@@ -1,6 +1,7 @@
 """What the scenarios are written in: servers, one library's world a test, programs that run and die, and the counting.
 
-SHELFWIRE_BUILD names the directory with the programs (build/bin of the checkout, unless set).
+SHELFWIRE_BUILD names the directory with the programs (build/bin of the checkout, unless set), SHELFWIRE_UNDER a command that runs
+them, as valgrind; SHELFWIRE_PATIENCE is how many times slower they are then.
 Nothing here sleeps for time to pass: it waits for something that can be seen.
 """
 import contextlib
@@ -30,6 +31,8 @@ from leaks import Scan
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("SHELFWIRE_BUILD", ROOT / "build/bin"))
+PATIENCE = float(os.environ.get("SHELFWIRE_PATIENCE", 1))  # times as long is waited for everything
+UNDER = shlex.split(os.environ.get("SHELFWIRE_UNDER", ""))  # what the programs are run by: valgrind
 SCHEMAS = ROOT / "schemas"
 STAGES = {"bookings-new": "bookings.new", "users-resolve": "users.resolve", "prereg-create": "prereg.create"}
 TOPICS = list(STAGES.values())
@@ -50,6 +53,7 @@ UTC = datetime.timezone.utc
 
 def wait_for(predicate, what, timeout=30.0, every=0.02):
     """Until predicate() is true (what it returned is returned); `what` says what did not come, or is called to say it."""
+    timeout *= PATIENCE
     deadline = time.monotonic() + timeout
     while True:
         seen = predicate()
@@ -113,7 +117,7 @@ class Servers:
     def make_producer(self):
         return confluent_kafka.Producer({
             "bootstrap.servers": self.bootstrap, "partitioner": "murmur2_random", "linger.ms": 5, "acks": "all",
-            "message.max.bytes": 4000000, "log_level": 0})
+            "message.max.bytes": 4000000, "enable.idempotence": True, "log_level": 0})  # a retry must not overtake
 
     def with_own_producer(self):
         """The same servers, for a thread of its own: whoever flushes a producer waits for all that is in it."""
@@ -285,7 +289,7 @@ class Program:
         number = sum(p.name == name for p in world.programs) + 1
         self.log_path = world.folder / f"{name}-{number}.log"
         with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen([BUILD / name, *arguments], env=env, stdin=subprocess.DEVNULL, stdout=log,
+            self.process = subprocess.Popen([*UNDER, BUILD / name, *arguments], env=env, stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=log, cwd=world.folder)
         self.ended = False
 
@@ -306,7 +310,7 @@ class Program:
         return found[1]
 
     def get(self, path):
-        return requests.get(self.url + path, timeout=10)
+        return requests.get(self.url + path, timeout=10 * PATIENCE)
 
     def ready(self):
         """Until it has joined its group and reached PostgreSQL."""
@@ -339,7 +343,7 @@ class Program:
         """SIGTERM: it drains and ends well."""
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(timeout)
+            self.process.wait(timeout * PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -507,7 +511,7 @@ class World:
         """Runs a program to its end, whatever that is; its exit status is .process.returncode."""
         it = self.begin(name, *arguments, **changed)
         try:
-            it.process.wait(timeout)
+            it.process.wait(timeout * PATIENCE)
         except subprocess.TimeoutExpired:
             it.kill9()
             raise AssertionError(f"{name} {arguments} does not end" + it.tail()) from None
@@ -777,7 +781,7 @@ class World:
 
     def read_log(self, program):
         log, faults = program.log(), []
-        for report in ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:"):
+        for report in ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:", "== Invalid ", "uninitialised"):
             if report in log:
                 faults.append(f"{program.log_path.name}: {report}" + program.tail(60))
         forbidden = {*SECRETS, self.servers.postgres.env["PGPASSWORD"], *self.secrets} - self.logs_may_say
