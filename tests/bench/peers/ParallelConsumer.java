@@ -52,7 +52,8 @@ public final class ParallelConsumer {
     private final String root = env.get("PASSAGEPOINT_URL") + "/pp/api/v2/";
     private final String to = env.get("TO");
     private final Vertx vertx = Vertx.vertx();
-    private final WebClient http = WebClient.create(vertx, new WebClientOptions().setMaxPoolSize(CONCURRENCY).setConnectTimeout(20000));
+    private final WebClient http = WebClient.create(vertx,
+        new WebClientOptions().setMaxPoolSize(CONCURRENCY).setConnectTimeout(20000));
     private final Pool db = PgBuilder.pool()
         .with(new PoolOptions().setMaxSize(10))
         .connectingTo(PgConnectOptions.fromEnv().setCachePreparedStatements(true).setPipeliningLimit(64))
@@ -74,7 +75,8 @@ public final class ParallelConsumer {
     private synchronized Future<String> token() {
         if (token == null || token.failed())
             token = http.postAbs(root + "auth/login").timeout(20000)
-                .sendJsonObject(new JsonObject().put("username", env.get("PASSAGEPOINT_USERNAME")).put("password", env.get("PASSAGEPOINT_PASSWORD")))
+                .sendJsonObject(new JsonObject().put("username", env.get("PASSAGEPOINT_USERNAME"))
+                    .put("password", env.get("PASSAGEPOINT_PASSWORD")))
                 .map(answer -> answer.bodyAsJsonObject().getString("token"));
         return token;
     }
@@ -84,8 +86,10 @@ public final class ParallelConsumer {
             token = null;
     }
 
-    private Future<HttpResponse<Buffer>> ask(HttpMethod method, String path, Function<HttpRequest<Buffer>, Future<HttpResponse<Buffer>>> send) {
-        return token().compose(value -> send.apply(http.requestAbs(method, root + path).timeout(20000).putHeader("token", value))
+    private Future<HttpResponse<Buffer>> ask(HttpMethod method, String path,
+                                             Function<HttpRequest<Buffer>, Future<HttpResponse<Buffer>>> send) {
+        return token().compose(value -> send
+            .apply(http.requestAbs(method, root + path).timeout(20000).putHeader("token", value))
             .onSuccess(answer -> {
                 if (answer.statusCode() == 401)
                     refused(value);
@@ -130,8 +134,9 @@ public final class ParallelConsumer {
 
     private Future<?> createPreReg(JsonObject message) {
         UUID apptId = UUID.fromString(message.getString("appt_id"));
-        return sql("SELECT u.visitor_id, u.barcode, extract(epoch FROM p.starts_at)::bigint, extract(epoch FROM p.ends_at)::bigint,"
-                + " p.destination, p.prereg_id FROM appts p JOIN users u ON u.primary_id = $1 WHERE p.appt_id = $2",
+        return sql("SELECT u.visitor_id, u.barcode, extract(epoch FROM p.starts_at)::bigint,"
+                + " extract(epoch FROM p.ends_at)::bigint, p.destination, p.prereg_id"
+                + " FROM appts p JOIN users u ON u.primary_id = $1 WHERE p.appt_id = $2",
                 message.getString("primary_id"), apptId)
             .compose(rows -> {
                 Row row = rows.iterator().next();
@@ -167,7 +172,8 @@ public final class ParallelConsumer {
     // ---- the library ----
 
     private void run() {
-        Properties settings = kafka(Map.of("group.id", env.get("GROUP"), "auto.offset.reset", "earliest", "enable.auto.commit", "false"));
+        Properties settings = kafka(Map.of("group.id", env.get("GROUP"), "auto.offset.reset", "earliest",
+            "enable.auto.commit", "false"));
         if (env.containsKey("KAFKA_GROUP_INSTANCE_ID"))
             settings.put("group.instance.id", env.get("KAFKA_GROUP_INSTANCE_ID"));
         VertxParallelStreamProcessor<String, String> processor = VertxParallelStreamProcessor.createEosStreamProcessor(

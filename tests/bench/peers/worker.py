@@ -92,14 +92,15 @@ def create_visitor(message):
             "mobilePhoneNo": message["primary_id"], "uniqueId": barcode})
         if answer.status_code == 409 and "ALREADY_EXIST" in answer.text:
             answer = ask("GET", "person/byUniqueId", params={"uniqueId": barcode})
-        sql.execute("UPDATE users SET visitor_id = %s, visitor_barcode = %s, visitor_at = clock_timestamp() WHERE primary_id = %s",
-                    (id_of(answer), barcode, message["primary_id"]))
+        sql.execute("UPDATE users SET visitor_id = %s, visitor_barcode = %s, visitor_at = clock_timestamp()"
+                    " WHERE primary_id = %s", (id_of(answer), barcode, message["primary_id"]))
 
 
 def create_prereg(message):
     with local.db.cursor() as sql:
-        sql.execute("SELECT u.visitor_id, u.barcode, extract(epoch FROM p.starts_at)::bigint, extract(epoch FROM p.ends_at)::bigint,"
-                    " p.destination, p.prereg_id FROM appts p JOIN users u ON u.primary_id = %s WHERE p.appt_id = %s",
+        sql.execute("SELECT u.visitor_id, u.barcode, extract(epoch FROM p.starts_at)::bigint,"
+                    " extract(epoch FROM p.ends_at)::bigint, p.destination, p.prereg_id"
+                    " FROM appts p JOIN users u ON u.primary_id = %s WHERE p.appt_id = %s",
                     (message["primary_id"], message["appt_id"]))
         visitor_id, barcode, start, end, destination, prereg_id = sql.fetchone()
         if prereg_id and LOOKS_FIRST:
@@ -137,7 +138,8 @@ class Offsets:
             while offsets and next(iter(offsets.values())):
                 last, _ = offsets.popitem(last=False)
             if last is not None:
-                self.consumer.store_offsets(offsets=[confluent_kafka.TopicPartition(message.topic(), message.partition(), last + 1)])
+                done = confluent_kafka.TopicPartition(message.topic(), message.partition(), last + 1)
+                self.consumer.store_offsets(offsets=[done])
 
 
 # ---- threads ----
@@ -252,12 +254,14 @@ def run_one(consumer, producer):
 def main():
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    settings = {"bootstrap.servers": os.environ["KAFKA_BOOTSTRAP_SERVERS"]}
-    named = {"group.instance.id": os.environ["KAFKA_GROUP_INSTANCE_ID"]} if "KAFKA_GROUP_INSTANCE_ID" in os.environ else {}
-    producer = confluent_kafka.Producer({**settings, "acks": "all", "enable.idempotence": True, "partitioner": "murmur2_random"})
-    consumer = confluent_kafka.Consumer({
-        **settings, **named, "group.id": os.environ["GROUP"], "auto.offset.reset": "earliest", "enable.auto.offset.store": False,
-        "enable.auto.commit": THREADS > 1, "auto.commit.interval.ms": COMMIT_MS})
+    servers = os.environ["KAFKA_BOOTSTRAP_SERVERS"]
+    producer = confluent_kafka.Producer({"bootstrap.servers": servers, "acks": "all", "enable.idempotence": True,
+                                         "partitioner": "murmur2_random"})
+    settings = {"bootstrap.servers": servers, "group.id": os.environ["GROUP"], "auto.offset.reset": "earliest",
+                "enable.auto.offset.store": False, "enable.auto.commit": THREADS > 1, "auto.commit.interval.ms": COMMIT_MS}
+    if "KAFKA_GROUP_INSTANCE_ID" in os.environ:
+        settings["group.instance.id"] = os.environ["KAFKA_GROUP_INSTANCE_ID"]
+    consumer = confluent_kafka.Consumer(settings)
     consumer.subscribe([os.environ["FROM"]])
     (run_threads if THREADS > 1 else run_one)(consumer, producer)
     consumer.close()
