@@ -123,9 +123,9 @@ class Peers(Bench):
         began = time.time()
         worker = self.begin(peer, SPEED, prefix)
         with Sampler(self.groups(worker), ["worker"]) as sampler:
-            self.await_effects(SPEED, min(50, count), worker)
+            self.await_effects(SPEED, min(50, count), worker, STILL_S)
             first = min(self.calls(SPEED)[1])
-            self.await_effects(SPEED, count, worker)
+            self.await_effects(SPEED, count, worker, STILL_S)
             times = sorted(self.done_times(SPEED, prefix, count).values())
         self.kill(worker, signal.SIGTERM)
         begin, end = times[count // 2], times[count * 9 // 10]
@@ -293,7 +293,7 @@ def run(options):
                  "fsync_ms": fsync_ms(peers.dir)}
         if not options.quick:
             peers.warm_up()
-        for peer in options.peers:
+        for peer in options.peers if options.kills != "only" else ():
             say(f"{peer}: speed")
             speeds[peer] = median_of([peers.speed(peer) for _ in range(options.repeat)])
         for peer in options.peers if options.kills else ():
@@ -301,13 +301,11 @@ def run(options):
                 say(f"{peer}: {what}")
                 outcomes[peer, what] = [trial() for _ in range(options.repeat)]
         about["loadavg_after"] = os.getloadavg()[0]
-        about["others"] = max(speed["others"] for speed in speeds.values())
+        about["others"] = max((speed["others"] for speed in speeds.values()), default=float("nan"))
     print(f"\n{CONCURRENCY} calls in flight, {PARTITIONS} partitions, a gate of {VENDOR_MS} ms" + (
-        "; {messages:,} messages, {cores} cores, of which others used up to {others:.1f}, load average {loadavg:.2f} before and"
+        "; {messages:,} messages, {cores} cores, of which others used {others:.1f} at most, load average {loadavg:.2f} before and"
         " {loadavg_after:.2f} after, fdatasync {fsync_ms:.2f} ms\n").format(**about))
-    print(speed_table(speeds))
-    if outcomes:
-        print("\n" + outcome_table(outcomes))
+    print("\n\n".join(table(found) for table, found in ((speed_table, speeds), (outcome_table, outcomes)) if found))
     if options.json:
         with open(options.json, "w") as file:
             named = {f"{peer}, {what}": runs for (peer, what), runs in outcomes.items()}
@@ -327,12 +325,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=20000, help="a backlog of so many (20000)")
     parser.add_argument("--peers", type=peers_named, default=list(PEERS), metavar="A,B", help="only these beside Shelfwire")
-    parser.add_argument("--kills", action="store_true", help="also what is lost and repeated")
+    parser.add_argument("--kills", nargs="?", const="too", choices=("too", "only"), help="also, or only, what is lost and repeated")
     parser.add_argument("--quick", action="store_true", help="400 messages, python only: shows that it works")
     add_options(parser, floors=False)
     options = parser.parse_args()
     if options.quick:
-        options.messages, options.peers, options.kills = 400, ["shelfwire", "python"], True
+        options.messages, options.peers, options.kills = 400, ["shelfwire", "python"], "too"
     options.count = options.messages
     return main_of("peers.py", run, options)
 
