@@ -139,11 +139,11 @@ class Bench(Services):
 
     # ---- the worker ----
 
-    def worker(self, stage, prefix, instance=None, stamp=None):
+    def worker(self, stage, prefix, instance=None, stamp=None, concurrency=CONCURRENCY):
         self.metrics_port = free_port()
         env = {**os.environ, **self.pg, "KAFKA_BOOTSTRAP_SERVERS": self.kafka, "TOPIC_PREFIX": prefix,
                "PASSAGEPOINT_URL": self.url, "PASSAGEPOINT_USERNAME": "sandbox", "PASSAGEPOINT_PASSWORD": "sandbox-pp-password",
-               "CONCURRENCY": str(CONCURRENCY), "METRICS_PORT": str(self.metrics_port), "LOG_FORMAT": "text"}
+               "CONCURRENCY": str(concurrency), "METRICS_PORT": str(self.metrics_port), "LOG_FORMAT": "text"}
         if stage == "users-resolve":
             env["PASSAGEPOINT_CATEGORIES"] = '{"*": "Student"}'
         if instance:

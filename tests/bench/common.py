@@ -251,7 +251,7 @@ class Services:
         """Under a prefix of their own, which is returned."""
         self.round += 1
         prefix = f"b{self.round}."
-        admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.kafka})
+        admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.kafka, "log_level": 3})
         made = admin.create_topics([confluent_kafka.admin.NewTopic(prefix + t, PARTITIONS, 1) for t in names])
         for future in made.values():
             future.result(30)
@@ -343,10 +343,11 @@ def fsync_ms(folder):
     return statistics.median(times)
 
 
-def add_options(parser):
+def add_options(parser, floors=True):
     parser.add_argument("--repeat", type=int, default=1, help="measure so often, show the medians")
     parser.add_argument("--json", metavar="FILE", help="write all figures there too")
-    parser.add_argument("--no-floors", action="store_true", help="only our own programs")
+    if floors:
+        parser.add_argument("--no-floors", action="store_true", help="only our own programs")
     parser.add_argument("--bin", default=ROOT / "build" / "bin", help="where the programs are (build/bin)")
     parser.add_argument("--dir", help="where the databases lie meanwhile: a disk like the real one's")
     parser.add_argument("--keep", action="store_true", help="leave logs and data behind")
