@@ -6,13 +6,14 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { LOGINS_A_QUESTION = 2, LOGIN_PAUSE_S = 30, RATE_PAUSE_S = 60 };
+enum { LOGINS_A_QUESTION = 2, LOGIN_PAUSE_MS_MIN = 1000, LOGIN_PAUSE_S = 30, RATE_PAUSE_S = 60 };
 
 struct reach reach;
 
 static struct libcal_token token;
 static bool token_proven; /* an answer other than a refusal came with it */
 static int64_t token_until_us, login_at_us, paused_until_us;
+static int64_t login_pause_ms = LOGIN_PAUSE_MS_MIN;
 static char login_trouble[240];
 
 static const char *const call_names[] = {"token", "bookings", "booking", "locations", "form", "question"};
@@ -60,6 +61,19 @@ static struct fault refused(const struct question *q)
                                                 : FAULT(RETRY, "%s%s", who, q->answer.reason);
 }
 
+/* A log-in that was refused is not pressed; one that nobody answered is tried again soon, and then less and less often. */
+static void pause_logins(struct producer *p, const struct question *q)
+{
+    int64_t pause_ms = login_pause_ms;
+
+    if (q->answer.cause == CAUSE_CREDENTIALS || pause_ms > LOGIN_PAUSE_S * 1000)
+        pause_ms = LOGIN_PAUSE_S * 1000;
+    login_pause_ms = 2 * pause_ms;
+    if (pause_ms < q->answer.wait_ms)
+        pause_ms = q->answer.wait_ms;
+    login_at_us = loop_now(producer_loop(p)) + pause_ms * 1000;
+}
+
 struct fault log_in(struct producer *p)
 {
     struct question q = {.what = ASK_TOKEN, .ret = &token};
@@ -72,13 +86,13 @@ struct fault log_in(struct producer *p)
     if (q.answer.verdict == DONE) {
         int64_t lasts_s = token.expires_s > 120 ? token.expires_s - 60 : token.expires_s / 2;
         token_until_us = loop_now(producer_loop(p)) + lasts_s * 1000000;
+        login_pause_ms = LOGIN_PAUSE_MS_MIN;
         return FAULT_OK;
     }
     token.token[0] = '\0';
     struct fault f = refused(&q);
     snprintf(login_trouble, sizeof login_trouble, "%s", f.what);
-    login_at_us = loop_now(producer_loop(p)) +
-                  (q.answer.wait_ms > LOGIN_PAUSE_S * 1000 ? q.answer.wait_ms * 1000 : (int64_t)LOGIN_PAUSE_S * 1000000);
+    pause_logins(p, &q);
     return f;
 }
 

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LOGINS_A_QUESTION = 2, LOGIN_PAUSE_S = 30, RATE_PAUSE_S = 60 };
+enum { LOGINS_A_QUESTION = 2, LOGIN_PAUSE_MS_MIN = 1000, LOGIN_PAUSE_S = 30, RATE_PAUSE_S = 60 };
 
 struct reach reach;
 
@@ -15,6 +15,7 @@ static struct webcheckout_session session;
 static int64_t scope;       /* the centre the session acts for; 0: none in particular */
 static bool session_proven; /* an answer other than a refusal came in it */
 static int64_t login_at_us, paused_until_us;
+static int64_t login_pause_ms = LOGIN_PAUSE_MS_MIN;
 static char login_trouble[240];
 
 static const char *const call_names[] = {"start", "setSessionScope", "info", "search", "get", "person"};
@@ -63,6 +64,19 @@ static struct fault refused(const struct question *q)
                                                 : FAULT(RETRY, "%s%s", who, q->answer.reason);
 }
 
+/* A log-in that was refused is not pressed; one that nobody answered is tried again soon, and then less and less often. */
+static void pause_logins(struct producer *p, const struct question *q)
+{
+    int64_t pause_ms = login_pause_ms;
+
+    if (q->answer.cause == CAUSE_CREDENTIALS || pause_ms > LOGIN_PAUSE_S * 1000)
+        pause_ms = LOGIN_PAUSE_S * 1000;
+    login_pause_ms = 2 * pause_ms;
+    if (pause_ms < q->answer.wait_ms)
+        pause_ms = q->answer.wait_ms;
+    login_at_us = loop_now(producer_loop(p)) + pause_ms * 1000;
+}
+
 static struct fault begin_session(struct producer *p)
 {
     struct question q = {.what = ASK_LOGIN, .ret = &session};
@@ -72,13 +86,14 @@ static struct fault begin_session(struct producer *p)
     TRY(exchange(p, &q));
     session_proven = false;
     scope = 0;
-    if (q.answer.verdict == DONE)
+    if (q.answer.verdict == DONE) {
+        login_pause_ms = LOGIN_PAUSE_MS_MIN;
         return FAULT_OK;
+    }
     session.token[0] = '\0';
     struct fault f = refused(&q);
     snprintf(login_trouble, sizeof login_trouble, "%s", f.what);
-    login_at_us = loop_now(producer_loop(p)) +
-                  (q.answer.wait_ms > LOGIN_PAUSE_S * 1000 ? q.answer.wait_ms * 1000 : (int64_t)LOGIN_PAUSE_S * 1000000);
+    pause_logins(p, &q);
     return f;
 }
 

@@ -434,6 +434,14 @@ def test_a_log_in_that_does_not_help_is_not_repeated_for_ever(world, call, kind,
     assert bookings_of(world) == {"cs_1"}
 
 
+def test_a_log_in_whose_answer_is_lost_is_made_again_soon(world):
+    lost = world.sandbox.fault("libcal", "token", "drop_after", count=3)
+    put(world, booked("cs_1", person(1), at("10:00"), at("11:00")))
+    producer = world.start("libcal-bookings")
+    wait_for(lambda: bookings_of(world) == {"cs_1"}, lambda: "not seen" + producer.tail(), 25)
+    assert world.sandbox.fired(lost) == 3 and world.sandbox.count("libcal", "token") == 4
+
+
 def test_libcal_is_down_for_a_while(world):
     world.own_door("libcal")
     put(world, booked("cs_1", person(1), at("10:00"), at("11:00")))

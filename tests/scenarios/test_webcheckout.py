@@ -487,6 +487,14 @@ def test_a_log_in_that_does_not_help_is_not_repeated_for_ever(world, call, kind,
     assert oids(world) == {1}
 
 
+def test_a_log_in_whose_answer_is_lost_is_made_again_soon(world):
+    lost = world.sandbox.fault("webcheckout", "start", "drop_after", count=3)
+    put(world, reserved(1, person(1), at("10:00"), at("11:00")))
+    producer = world.start("webcheckout-allocations")
+    wait_for(lambda: oids(world) == {1}, lambda: "not seen" + producer.tail(), 25)
+    assert world.sandbox.fired(lost) == 3 and asked(world, "start") == 4
+
+
 def test_webcheckout_is_down_for_a_while(world):
     world.own_door("webcheckout")
     put(world, reserved(1, person(1), at("10:00"), at("11:00")))
