@@ -24,6 +24,7 @@ import psycopg2
 import requests
 
 GAP_S = 0.4         # between two events at least
+SILENT_S = 15       # a program that waits for Kafka's answer answers nobody meanwhile
 STUCK_S = 90        # without progress, while nothing is away
 CONCURRENCY = 4
 SECRET_SETTINGS = {"PGPASSWORD", "ALMA_API_KEYS", "LIBCAL_CLIENT_SECRET", "PASSAGEPOINT_PASSWORD", "ONECLICK_TOKEN", "FOLIO_PASSWORD",
@@ -135,10 +136,10 @@ class Watch:
         found = re.search(r"metrics and health on (http://\S+:\d+)", program.log_head())
         for path in ("/metrics", "/healthz", "/readyz") if found else ():
             try:
-                answer = self.http.get(found[1] + path, timeout=5)
+                answer = self.http.get(found[1] + path, timeout=SILENT_S)
             except requests.RequestException:
                 if program.running():
-                    self.found[f"{copy} does not answer {path}"] += 1
+                    self.found[f"{copy} does not answer {path} within {SILENT_S} s"] += 1
                 return
             self.read(f"{path} of {copy}", answer.text)
             if path == "/healthz" and answer.status_code != 200:
