@@ -142,15 +142,14 @@ class Peers(Bench):
 
     def await_made(self, count, worker):
         """So many different windows at the gate."""
-        deadline = time.time() + STILL_S
-        while time.time() < deadline:
+        made, since = -1, time.time()
+        while made < count:
             gate = self.admin("GET", "/counts")["passagepoint"]
-            if gate["preregs"] - gate["duplicate_preregs"] >= count:
-                return
-            if worker.poll() is not None:
-                raise Failed("the worker ended: " + self.tail("worker.log"))
+            if gate["preregs"] - gate["duplicate_preregs"] != made:
+                made, since = gate["preregs"] - gate["duplicate_preregs"], time.time()
+            if worker.poll() is not None or time.time() - since > STILL_S:
+                raise Failed(f"{made} of {count} windows were made; {self.tail('worker.log')}")
             time.sleep(0.02)
-        raise Failed(f"{count} windows were not made; {self.tail('worker.log')}")
 
     def await_end(self, peer, prefix, worker):
         """Until every offset is committed, or nothing comes any more: then what is missing stays missing."""
