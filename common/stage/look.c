@@ -239,7 +239,7 @@ static int look_room(struct worker *w)
 {
     int limit = access_limit(&w->access);
 
-    if (!limit || w->suspect || w->look_retry_us > loop_now(w->loop))
+    if (!limit || w->suspect)
         return 0;
     int under_way = w->calling_n + w->ready_n + w->looking_n;
     if (w->stage->call == CALL_BLIND) /* a slot is taken until the outcome is committed: a crash leaves no more than that in doubt */
@@ -296,6 +296,10 @@ void worker_look(struct worker *w)
 {
     if (!db_free(w->look_db) || w->looking_n)
         return;
+    if (w->look_retry_us > loop_now(w->loop)) {
+        worker_wait(w, w->look_retry_us);
+        return;
+    }
     add_epochs(w);
     progress_add_look(w);
     add_lease(w);

@@ -24,6 +24,7 @@ enum {
     ASK_MS = 500,
     ASK_AGAIN_US = 100000,
     AGAIN_US = 1000000,
+    OTHERS_US = 5000000, /* so often it is asked whether others have noticed it */
     SAY_US = 300 * 1000000,
     PARTS_MAX = 64, /* asked about at a time */
 };
@@ -42,7 +43,7 @@ const struct db_statement progress_notice_statement = {"SELECT restore_noticed($
 const struct db_statement progress_note_statement = {
     "WITH n AS MATERIALIZED (SELECT * FROM unnest($3::int[], $4::bigint[], $5::bigint[]) AS n(id, notes, next)),"
     " made AS (INSERT INTO progress (consumer, topic, partition, next_offset) SELECT $1, $2, id, next FROM n WHERE notes = 0"
-    " ON CONFLICT DO NOTHING RETURNING partition),"
+    " ON CONFLICT (consumer, topic, partition) DO NOTHING RETURNING partition),"
     " moved AS (UPDATE progress p SET next_offset = n.next, notes = p.notes + 1, noted_at = clock_timestamp() FROM n"
     " WHERE p.consumer = $1 AND p.topic = $2 AND p.partition = n.id AND p.partition = ANY ($3::int[]) AND p.notes = n.notes"
     " RETURNING p.partition)"
@@ -246,14 +247,14 @@ int progress_looked(struct worker *w, const struct db_outcome *out, int at)
 {
     struct memory *m = &w->memory;
 
-    if (m->sent && !out)
-        m->wanted = true;
-    else if (m->sent)
-        read_all(w, out->results[at++]);
     if (m->notice_sent && !out)
         m->notice_due = true;
     else if (m->notice_sent)
         at++;
+    if (m->sent && !out)
+        m->wanted = true;
+    else if (m->sent)
+        read_all(w, out->results[at++]);
     m->look_us = loop_now(w->loop) + (m->sent && (!out || m->held) ? AGAIN_US : 0);
     m->sent = m->notice_sent = false;
     return at;
@@ -401,6 +402,10 @@ void progress_serve(struct worker *w)
     if (m->held) {
         wait_for_word(w);
         return;
+    }
+    if (loop_now(w->loop) >= m->others_us) {
+        m->others_us = loop_now(w->loop) + OTHERS_US;
+        m->wanted = true;
     }
     if (!w->consumer || m->ask_us > loop_now(w->loop))
         return;

@@ -137,7 +137,7 @@ struct memory {
     int64_t said_ms;    /* when it was last said; what was sent before may have been done in a time that is forgotten */
     char said[48], held_said[48]; /* the same as PostgreSQL writes it, and as it was when the work was held; "" never */
     char why[160];
-    int64_t look_us, ask_us, say_us; /* not before */
+    int64_t look_us, ask_us, say_us, others_us; /* not before */
     int64_t noted_us, unnoted_us; /* the last note; since when there is something to note, 0: nothing */
     bool note_sent;
     struct db_columns columns;

@@ -41,7 +41,8 @@ BEGIN
     IF (SELECT max(said_at) FROM restores) > coalesce(seen, '-infinity') THEN
         RETURN;
     END IF;
-    INSERT INTO restores (noticed_at, noticed_by, why) VALUES (clock_timestamp(), program, why_) ON CONFLICT DO NOTHING;
+    INSERT INTO restores (noticed_at, noticed_by, why) VALUES (clock_timestamp(), program, why_)
+    ON CONFLICT ((said_at IS NULL)) WHERE said_at IS NULL DO NOTHING; -- in a database that is only half restored: refused
     PERFORM desk_say('restored', 'PostgreSQL', 'PostgreSQL was restored from a backup, or is new: ' || why_
                      || '; nothing is done until somebody says SELECT database_restored(''your name'')', NULL)
       WHERE NOT EXISTS (SELECT FROM desk WHERE kind = 'restored' AND closed_at IS NULL);
