@@ -376,7 +376,7 @@ static void wait_for_word(struct worker *w)
         say(w);
     if (m->look_us > loop_now(w->loop))
         worker_wait(w, m->look_us);
-    if (m->wanted || m->sent || m->notice_due || m->notice_sent)
+    if (m->wanted || m->sent || m->notice_due || m->notice_sent || w->draining)
         return;
     if (m->open || !strcmp(m->said, m->held_said)) {
         m->wanted = true;
