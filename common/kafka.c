@@ -15,7 +15,7 @@
 
 extern char **environ;
 
-enum { ASK_AGAIN_US = 1000000, LEARN_MS = 200, LEARN_AGAIN_US = 10000000 };
+enum { ASK_AGAIN_US = 1000000, LEARN_MS = 200, LEARN_AGAIN_US = 10000000, SEEK_MS = 1000 };
 
 static const char *bootstrap_servers, *topic_prefix;
 static int64_t topic_partitions, topic_replicas, topic_retention_days;
@@ -543,6 +543,19 @@ struct fault kafka_committed(const char *program, const char *group, const char 
     return err ? not_committed(group, err) : FAULT_OK;
 }
 
+struct fault kafka_offset_since(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t since_ms, int timeout_ms,
+                                int64_t *ret_offset)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+
+    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = since_ms;
+    rd_kafka_resp_err_t err = rd_kafka_offsets_for_times(rk, list, timeout_ms);
+    err = err ? err : list->elems[0].err;
+    *ret_offset = list->elems[0].offset >= 0 ? list->elems[0].offset : INT64_MAX;
+    rd_kafka_topic_partition_list_destroy(list);
+    return err ? FAULT(RETRY, "topic %s, partition %d: %s", topic, (int)partition, rd_kafka_err2str(err)) : FAULT_OK;
+}
+
 /* ---- consuming ---- */
 
 struct partition {
@@ -554,6 +567,7 @@ struct partition {
     int64_t committed; /* -1: not known */
     int64_t first;     /* offset of the first message fetched; -1: none yet */
     int64_t mark, mark_us; /* an offset not seen committed yet, and when it was stored; -1: none */
+    int64_t behind;    /* what is finished, where it was rewound to before what is committed: until it has caught up; -1: it was not */
     bool revoking, asked; /* asked: what the group has committed of it, if anything, is known */
     struct partition *next;
 };
@@ -603,7 +617,7 @@ static void partition_add(struct kafka_consumer *c, int32_t id)
     }
     p->consumer = c;
     p->id = id;
-    p->committed = p->first = p->mark = -1;
+    p->committed = p->first = p->mark = p->behind = -1;
     p->queue = rd_kafka_queue_get_partition(c->rk, c->topic, id);
     rd_kafka_queue_forward(p->queue, NULL);
     rd_kafka_queue_io_event_enable(p->queue, p->event_fd, &(uint64_t){1}, sizeof(uint64_t));
@@ -719,6 +733,8 @@ static void on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_pa
         if (at->err || at->offset < 0 || !p)
             continue;
         p->committed = at->offset;
+        if (at->offset > p->behind)
+            p->behind = -1;
         if (p->mark >= 0 && at->offset >= p->mark) { /* it was asked after it was stored; when it was answered says nothing */
             if (p->mark_us > c->heard_us)
                 c->heard_us = p->mark_us;
@@ -931,6 +947,44 @@ void kafka_store(struct kafka_consumer *c, int32_t partition, int64_t offset)
         p->mark = offset;
         p->mark_us = loop_now(c->loop);
     }
+    if (p && p->behind >= 0)
+        p->behind = offset;
+}
+
+struct fault kafka_group_offsets(struct kafka_consumer *c, const int32_t *partitions, int count, int timeout_ms, int64_t *ret_offsets)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(count);
+
+    for (int i = 0; i < count; i++)
+        rd_kafka_topic_partition_list_add(list, c->topic, partitions[i]);
+    rd_kafka_resp_err_t err = rd_kafka_committed(c->rk, list, timeout_ms);
+    for (int i = 0; i < count; i++) { /* as they were added: nobody sorts the list */
+        struct partition *p = partition_of(c, partitions[i]);
+        err = err ? err : list->elems[i].err;
+        ret_offsets[i] = list->elems[i].offset >= 0 ? list->elems[i].offset : -1;
+        if (!err && p) {
+            p->committed = ret_offsets[i];
+            p->asked = true;
+        }
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return err ? not_committed(c->group, err) : FAULT_OK;
+}
+
+bool kafka_seek(struct kafka_consumer *c, int32_t partition, int64_t offset)
+{
+    struct partition *p = partition_of(c, partition);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+
+    rd_kafka_topic_partition_list_add(list, c->topic, partition)->offset = offset;
+    rd_kafka_error_t *error = rd_kafka_seek_partitions(c->rk, list, SEEK_MS);
+    bool done = p && !error && !list->elems[0].err;
+    if (error) /* it has not begun to fetch yet */
+        rd_kafka_error_destroy(error);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (done)
+        p->behind = offset;
+    return done;
 }
 
 int64_t kafka_heard_us(const struct kafka_consumer *c)
@@ -1017,6 +1071,6 @@ int64_t kafka_lag(struct kafka_consumer *c, int32_t partition)
         learn_committed(c);
     if (p->committed < 0 && p->first < 0 && !p->asked)
         return -1;
-    int64_t done = p->committed >= 0 ? p->committed : p->first >= 0 ? p->first : low >= 0 ? low : 0;
+    int64_t done = p->behind >= 0 ? p->behind : p->committed >= 0 ? p->committed : p->first >= 0 ? p->first : low >= 0 ? low : 0;
     return high > done ? high - done : 0;
 }

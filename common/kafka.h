@@ -86,6 +86,13 @@ struct fault kafka_ensure_topics(rd_kafka_t *rk, const struct kafka_topic_plan *
 struct fault kafka_committed(const char *program, const char *group, const char *topic, int partitions, int timeout_ms,
                              int64_t *ret_offsets);
 
+/*
+ * The offset of the first message of a partition that is no older than an instant (ms); INT64_MAX: all are older. Waits for the
+ * answer. RETRY: none within timeout_ms.
+ */
+struct fault kafka_offset_since(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t since_ms, int timeout_ms,
+                                int64_t *ret_offset);
+
 /* ---- consuming ---- */
 
 struct kafka_consumer;
@@ -115,6 +122,15 @@ int kafka_fetch(struct kafka_consumer *c, int32_t partition, rd_kafka_message_t 
 
 /* Everything below offset is finished. */
 void kafka_store(struct kafka_consumer *c, int32_t partition, int64_t offset);
+
+/*
+ * How far the group has committed these partitions of ours, as the broker has it: -1 where it has not. It waits for the answer.
+ * RETRY: none within timeout_ms.
+ */
+struct fault kafka_group_offsets(struct kafka_consumer *c, const int32_t *partitions, int count, int timeout_ms, int64_t *ret_offsets);
+
+/* Goes on with that message, which may be one that was committed long ago. False: not yet, try again. */
+bool kafka_seek(struct kafka_consumer *c, int32_t partition, int64_t offset);
 
 /* Gives back every partition whose revocation was announced; stored offsets are committed on the way. */
 void kafka_release(struct kafka_consumer *c);

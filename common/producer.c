@@ -30,6 +30,8 @@ enum {
     LOG_PAUSE_MAX_S = 60, /* between two looks that brought no answer */
     LOG_WAIT_S = 10,      /* --once: how long such looks are repeated before it goes on without */
     PURGE_EVERY_S = 86400,
+    GUARD_EVERY_S = 10, /* the others may have noticed */
+    HELD_SAY_S = 300,
     READERS_MAX = 8,
     TOPICS_MAX = 8,
     UNSETTLED_MAX = 4000,        /* messages without a row that may wait for Kafka, */
@@ -76,6 +78,12 @@ struct producer {
     int to_count;
     int log_pause_s;
     const char *groups[READERS_MAX], *topics[READERS_MAX];
+    struct {
+        bool trusted, held, compared, renewed; /* compared: with Kafka, since the lock was gained */
+        char why[240], said[48];               /* said: when a person last said so, as PostgreSQL writes it; "" never */
+        int64_t said_ms, at_us, say_us;
+        struct metric *metric;
+    } guard;
 
     struct row round[ROUND_MAX];
     int round_count, round_pending;
@@ -104,6 +112,7 @@ static void disconnect(struct producer *p, const char *why)
         PQfinish(p->conn);
     p->conn = NULL;
     p->locked = p->caught_up = false;
+    producer_doubt(p);
     snprintf(p->pg_trouble, sizeof p->pg_trouble, "%s", why);
     p->connect_at_us = loop_now(p->loop) + SECOND_US;
     if (!p->said_pg && !p->once)
@@ -441,7 +450,7 @@ static bool is_busy(const struct producer *p)
 
 static bool can_send(const struct producer *p)
 {
-    return p->topics_known && p->conn && p->locked;
+    return p->topics_known && p->conn && p->locked && p->guard.trusted;
 }
 
 /* What can be done about sending now. */
@@ -737,6 +746,196 @@ static void look_at_log(struct producer *p)
         log_debug("whether the log was cut short is not known yet: %s", f.what);
 }
 
+/* ---- was PostgreSQL restored? ---- */
+
+static const struct producer_reader *watched(const struct producer *p)
+{
+    return p->plan->watched ? p->plan->watched : p->plan->readers;
+}
+
+bool producer_held(const struct producer *p)
+{
+    return p->guard.held;
+}
+
+void producer_doubt(struct producer *p)
+{
+    p->guard.trusted = p->guard.compared = false;
+    p->guard.at_us = 0;
+}
+
+/* How far a reader's partitions are, as PostgreSQL knows it and as Kafka does. */
+struct reach {
+    const char *group, *topic;
+    int partitions;
+    int64_t *noted, *committed; /* -1: not at all */
+    bool before; /* it worked before anything was noted */
+};
+
+static void reach_free(struct reach *r)
+{
+    free(r->noted);
+    free(r->committed);
+}
+
+static struct fault read_noted(struct producer *p, const struct producer_reader *reader, struct reach *r)
+{
+    SCOPED(PQclear) PGresult *res = NULL;
+
+    TRY(producer_run(p, &res, "SELECT partition, next_offset, EXISTS (SELECT FROM progress_before WHERE stage = $3)"
+                              " FROM (SELECT -1 AS partition, -1 AS next_offset UNION ALL SELECT partition, next_offset FROM progress"
+                              " WHERE consumer = $1 AND topic = $2) AS noted", 3,
+                     (const char *const[]){r->group, r->topic, reader->group}));
+    r->before = PQgetvalue(res, 0, 2)[0] == 't';
+    for (int i = 0; i < PQntuples(res); i++) {
+        int partition = atoi(PQgetvalue(res, i, 0));
+        if (partition >= 0 && partition < r->partitions)
+            r->noted[partition] = strtoll(PQgetvalue(res, i, 1), NULL, 10);
+    }
+    return FAULT_OK;
+}
+
+/* No partitions: there is no such topic, or nobody may ask. */
+static struct fault reach_read(struct producer *p, const struct producer_reader *reader, struct reach *r)
+{
+    TRY(count_partitions(p, r->topic, &r->partitions));
+    r->noted = calloc((size_t)r->partitions + 1, sizeof *r->noted);
+    r->committed = calloc((size_t)r->partitions + 1, sizeof *r->committed);
+    if (!r->noted || !r->committed)
+        return FAULT(FATAL, "out of memory");
+    if (!r->partitions)
+        return FAULT_OK;
+    for (int i = 0; i < r->partitions; i++)
+        r->noted[i] = -1;
+    TRY(read_noted(p, reader, r));
+    return kafka_committed(p->plan->name, r->group, r->topic, r->partitions, ASK_GROUP_MS, r->committed);
+}
+
+static struct fault notice(struct producer *p, const struct reach *r, int partition)
+{
+    char why[200];
+
+    snprintf(why, sizeof why, "group %s has finished %s, partition %d, up to %" PRId64 ", and the table has %" PRId64, r->group, r->topic,
+             partition, r->committed[partition], r->noted[partition] < 0 ? 0 : r->noted[partition]);
+    p->guard.held = true;
+    TRY(producer_do(p, "SELECT restore_noticed($1, $2, $3::timestamptz)", p->plan->name, why, *p->guard.said ? p->guard.said : NULL));
+    return FAULT(RETRY, "PostgreSQL is older than Kafka, as after a restore from a backup (%s)", why);
+}
+
+/* What the group has finished ahead of the table may be older than the last word of a person: then it is read again. */
+static struct fault compare(struct producer *p, const struct reach *r)
+{
+    for (int i = 0; i < r->partitions; i++) {
+        int64_t since = 0;
+        if (r->committed[i] <= (r->noted[i] < 0 ? 0 : r->noted[i]) || (r->noted[i] < 0 && r->before))
+            continue;
+        if (p->guard.said_ms)
+            TRY(kafka_offset_since(kafka_producer_handle(p->kafka), r->topic, i, p->guard.said_ms, ASK_LOG_MS, &since));
+        if (r->committed[i] > since)
+            return notice(p, r, i);
+    }
+    return FAULT_OK;
+}
+
+/* Whether everything that is older than the last word of a person was read, since then. */
+static struct fault await_reader(struct producer *p, const struct reach *r)
+{
+    rd_kafka_t *rk = kafka_producer_handle(p->kafka);
+
+    for (int i = 0; i < r->partitions; i++) {
+        int64_t since, low, high;
+        TRY(kafka_offset_since(rk, r->topic, i, p->guard.said_ms, ASK_LOG_MS, &since));
+        rd_kafka_resp_err_t err = rd_kafka_query_watermark_offsets(rk, r->topic, i, &low, &high, ASK_LOG_MS);
+        if (err)
+            return FAULT(RETRY, "topic %s, partition %d: %s", r->topic, i, rd_kafka_err2str(err));
+        int64_t until = since < high ? since : high;
+        if (r->noted[i] < until && low < until)
+            return FAULT(RETRY, "%s has to read %s again, as PostgreSQL was restored: partition %d from %" PRId64 " to %" PRId64, r->group,
+                         r->topic, i, r->noted[i] < 0 ? 0 : r->noted[i], until);
+    }
+    return FAULT_OK;
+}
+
+static struct fault look_at_reach(struct producer *p, int place)
+{
+    struct reach r = {.group = kafka_topic(watched(p)[place].group), .topic = kafka_topic(watched(p)[place].topic)};
+    struct fault f = reach_read(p, &watched(p)[place], &r);
+
+    if (f.kind == FAULT_MISUSE) {
+        log_warn("whether PostgreSQL is as far as Kafka is not known: %s", f.what);
+        f = FAULT_OK;
+        r.partitions = 0;
+    }
+    if (!f.kind)
+        f = compare(p, &r);
+    if (!f.kind && p->guard.said_ms && p->plan->renewing && !p->guard.renewed)
+        f = await_reader(p, &r);
+    reach_free(&r);
+    free((char *)(uintptr_t)r.group);
+    free((char *)(uintptr_t)r.topic);
+    return f;
+}
+
+/* What was said of restores, by programs and people. */
+static struct fault read_restores(struct producer *p, bool *ret_open)
+{
+    SCOPED(PQclear) PGresult *res = NULL;
+    char mark[48];
+
+    TRY(producer_run(p, &res, "SELECT max(said_at), (extract(epoch FROM max(said_at)) * 1000)::bigint, coalesce(bool_or(said_at IS NULL), false),"
+                              " max(why) FILTER (WHERE said_at IS NULL) FROM restores", 0, NULL));
+    *ret_open = PQgetvalue(res, 0, 2)[0] == 't';
+    snprintf(p->guard.why, sizeof p->guard.why, "%s", PQgetvalue(res, 0, 3));
+    if (!strcmp(p->guard.said, PQgetvalue(res, 0, 0)))
+        return FAULT_OK;
+    snprintf(p->guard.said, sizeof p->guard.said, "%s", PQgetvalue(res, 0, 0));
+    p->guard.said_ms = strtoll(PQgetvalue(res, 0, 1), NULL, 10);
+    p->guard.compared = false;
+    TRY(producer_recall(p, "renewed", mark, sizeof mark));
+    p->guard.renewed = !strcmp(mark, p->guard.said);
+    return FAULT_OK;
+}
+
+static struct fault look_at_restores(struct producer *p)
+{
+    const struct kafka_topic_plan none[1];
+    bool open;
+
+    TRY(read_restores(p, &open));
+    p->guard.held = open;
+    if (open)
+        return FAULT(RETRY, "PostgreSQL is older than Kafka, as after a restore from a backup (%.160s)", p->guard.why);
+    if (p->guard.compared)
+        return FAULT_OK;
+    TRY(kafka_ensure_topics(kafka_producer_handle(p->kafka), none, 0, p->plan->serves ? ASK_BROKER_SERVING_MS : ASK_BROKER_MS));
+    for (int i = 0; i < READERS_MAX && watched(p)[i].group; i++)
+        TRY(look_at_reach(p, i));
+    if (p->guard.said_ms && p->plan->renewing && !p->guard.renewed)
+        TRY(producer_remember(p, "renewed", p->guard.said));
+    p->guard.renewed = p->guard.compared = true;
+    return FAULT_OK;
+}
+
+static struct fault upkeep_guard(struct producer *p)
+{
+    if (loop_now(p->loop) < p->guard.at_us)
+        return p->guard.trusted ? FAULT_OK : FAULT(RETRY, "%s", p->guard.why);
+    struct fault f = look_at_restores(p);
+    bool was_held = p->guard.say_us;
+    p->guard.trusted = !f.kind;
+    p->guard.at_us = loop_now(p->loop) + (int64_t)(f.kind ? 1 : GUARD_EVERY_S) * SECOND_US;
+    snprintf(p->guard.why, sizeof p->guard.why, "%s", f.what);
+    metric_set(p->guard.metric, p->guard.held);
+    if (p->guard.held && !p->once && p->guard.say_us <= loop_now(p->loop)) {
+        log_error("%s: nothing is written or sent until somebody says SELECT database_restored('name')", f.what);
+        p->guard.say_us = loop_now(p->loop) + (int64_t)HELD_SAY_S * SECOND_US;
+    } else if (!p->guard.held && was_held) {
+        log_warn("somebody has said that PostgreSQL was restored: going on%s%s", f.kind ? "; " : "", f.what);
+        p->guard.say_us = 0;
+    }
+    return f.kind ? FAULT(RETRY, "%s", f.what) : FAULT_OK;
+}
+
 /* ---- the purge ---- */
 
 /* A run by cron need not purge every five minutes. */
@@ -785,6 +984,10 @@ void producer_trouble(const struct producer *p, struct text *why)
         text_printf(why, "another producer of %s is at work; ", p->plan->source);
     else if (!p->topics_known)
         text_puts(why, "no Kafka broker yet; ");
+    else if (p->guard.held)
+        text_printf(why, "%s: somebody must say SELECT database_restored('name'); ", p->guard.why);
+    else if (!p->guard.trusted)
+        text_printf(why, "%s; ", *p->guard.why ? p->guard.why : "finding out how far PostgreSQL and Kafka are");
     else if (!p->caught_up && p->plan->left_sql)
         text_puts(why, "what was left unsent is sent first; ");
 }
@@ -796,7 +999,7 @@ bool producer_locked(const struct producer *p)
 
 bool producer_caught_up(const struct producer *p)
 {
-    return p->conn && p->locked && p->topics_known && p->caught_up && !loop_stopping(p->loop);
+    return p->conn && p->locked && p->topics_known && p->guard.trusted && p->caught_up && !loop_stopping(p->loop);
 }
 
 static bool is_ready(void *of, struct text *why)
@@ -860,6 +1063,8 @@ static struct fault begin(struct producer *p, const struct producer_plan *plan, 
     TRY(http_open(&p->http, p->loop, 2, vendor_ca_file));
     plan->begin(p);
     p->sent = metric_make(METRIC_COUNTER, "shelfwire_sent_total", "Messages acknowledged by Kafka.", "%s", "");
+    p->guard.metric = metric_make(METRIC_GAUGE, "shelfwire_database_older",
+                                  "1: PostgreSQL is older than Kafka, and nothing is done until a person has said so.", "%s", "");
     p->polling = metric_make(METRIC_GAUGE, "shelfwire_poll_seconds", "How long the last poll took.", "%s", "");
     TRY(kafka_producer_open(&p->kafka, p->loop, plan->name, on_delivered));
     if (check)
@@ -912,6 +1117,7 @@ static struct fault upkeep(struct producer *p)
 {
     TRY(upkeep_pg(p));
     TRY(upkeep_topics(p));
+    TRY(upkeep_guard(p));
     if (loop_now(p->loop) >= p->purge_at_us)
         purge(p);
     if (loop_now(p->loop) >= p->log_at_us && !is_busy(p))
@@ -948,7 +1154,7 @@ static struct fault run_once(struct producer *p)
     struct fault f;
 
     TRY(upkeep_pg(p));
-    while ((f = upkeep(p)).kind == FAULT_RETRY && p->locked && loop_now(p->loop) < until && !loop_stopping(p->loop))
+    while ((f = upkeep(p)).kind == FAULT_RETRY && p->locked && !p->guard.held && loop_now(p->loop) < until && !loop_stopping(p->loop))
         loop_turn(p->loop, 200);
     until = loop_now(p->loop) + (int64_t)LOG_WAIT_S * SECOND_US;
     while (!f.kind && !p->log_known && loop_now(p->loop) < until && !loop_stopping(p->loop)) {

@@ -20,6 +20,10 @@
  *           and the rounds are for what that left undone: first, each time the lock is gained, what a predecessor left
  *           (left_sql), then what is due. The engine's statements are awaited on the loop, so that everybody is served
  *           meanwhile; nothing that the loop calls may run a statement of the engine's (producer_run).
+ *   guard   Each time the lock is gained, before anything else: have the workers' groups read further than `progress` says? Then
+ *           PostgreSQL was restored from a backup and has forgotten the rest (schemas/sql, 006): nothing is written or sent until
+ *           a person has said so (database_restored), and by a plan that is `renewing`, until the workers have read again what
+ *           is older than that: only then do the tables know what may exist already.
  *   log     At start and hourly: was a topic cut short (retention) before its group had read it, or made anew? Then what
  *           was sent and never answered is due again, once. A topic is decided when all its partitions have answered; if
  *           not, it is looked at again after a second, then less and less often, once a minute at least.
@@ -53,10 +57,12 @@ struct producer_plan {
     const char *const *topics; /* instead, where there are several; NULL-terminated, at most 8 */
     bool once;
     bool serves;
+    bool renewing; /* its poll makes rows anew of what it sees, so it must not see what is only forgotten */
     const char *arguments, *options; /* as --help shows them, where there are more than --once; see program.h */
     const struct setting *const *tables; /* its own and its vendor's; at most 4, NULL-terminated */
     const int64_t *poll_seconds;
     const struct producer_reader *readers; /* whose reading its work depends on; ends with a NULL group */
+    const struct producer_reader *watched; /* whose reading shows that PostgreSQL was restored; NULL: the same */
 
     struct fault (*argued)(const char *const *rest, int count); /* the arguments that are not the engine's; NULL: there are none */
     struct fault (*settled)(void); /* after the settings are read: what they must agree on; may be NULL */
@@ -119,6 +125,10 @@ bool producer_post(struct producer *p, struct producer_message *m);
 /* The lock is ours; and what a predecessor left is sent. */
 bool producer_locked(const struct producer *p);
 bool producer_caught_up(const struct producer *p);
+/* PostgreSQL is older than Kafka: what its rows say is not what was said to others. */
+bool producer_held(const struct producer *p);
+/* Another connection to PostgreSQL was made again: it may be another database. */
+void producer_doubt(struct producer *p);
 /* What keeps it from that, appended; nothing when nothing does. */
 void producer_trouble(const struct producer *p, struct text *why);
 

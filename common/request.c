@@ -118,6 +118,11 @@ enum look_end request_looked(struct request *r, const struct look_row *row, stru
     return LOOK_CALL;
 }
 
+struct answer request_forgotten(void)
+{
+    return answer_make(DEAD, CAUSE_WORK, "forgotten", "PostgreSQL was restored from a backup: nobody knows whether it was done");
+}
+
 /* ---- the outcome ---- */
 
 const char request_record_sql[] =

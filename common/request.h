@@ -56,6 +56,12 @@ void request_look_put(const void *request, struct db_columns *c);
  */
 enum look_end request_looked(struct request *request, const struct look_row *row, struct answer *ret);
 
+/*
+ * For a call that may have been made in a time that PostgreSQL has forgotten (PRIOR_FORGOTTEN), with what was learned before it, so
+ * that nobody can find out: set aside for a person.
+ */
+struct answer request_forgotten(void);
+
 /* ---- the outcome ---- */
 
 enum { REQUEST_RECORD_COLUMNS = 8 };

@@ -61,6 +61,9 @@ enum stage_call {
 enum prior {
     PRIOR_NONE,       /* nobody has called for this work, or it is known not to have been done */
     PRIOR_UNFINISHED, /* a call was begun and nobody knows what came of it */
+    /* The message is from a time that PostgreSQL may have forgotten (it was restored): so may be the call, what was learned before
+     * it, and the row itself. Also where no intent is wanted. */
+    PRIOR_FORGOTTEN,
 };
 
 enum look_end {

@@ -268,7 +268,7 @@ static void begin_import(struct producer *p)
 static const struct producer_plan import = {
     .name = "oneclick-catalog", .about = "sends what changes in OneClick's catalog: titles, and whether they can be borrowed",
     .source = "oneclick import", .topic = "catalog.delta", .once = true, .arguments = arguments, .options = options, .tables = tables,
-    .poll_seconds = &look_seconds, .readers = nobody, .argued = argued, .settled = settled, .check = check, .begin = begin_import,
+    .poll_seconds = &look_seconds, .readers = nobody, .watched = readers, .argued = argued, .settled = settled, .check = check, .begin = begin_import,
     .poll = import_read, .trouble = no_trouble,
 };
 

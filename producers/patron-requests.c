@@ -226,7 +226,7 @@ int main(int argc, char **argv)
         snprintf(source, sizeof source, "requests, %s %d", "standard input", (int)getpid());
         plan = (struct producer_plan){
             .name = NAME, .about = ABOUT, .source = source, .topics = forms_topics, .once = true, .arguments = arguments,
-            .options = options, .tables = tables, .poll_seconds = &poll_seconds, .readers = nobody, .argued = read_caller,
+            .options = options, .tables = tables, .poll_seconds = &poll_seconds, .readers = nobody, .watched = readers, .argued = read_caller,
             .settled = callbacks_settled, .check = check, .begin = begin, .open = open_lines, .close = close_lines,
             .poll = read_lines, .trouble = no_trouble,
         };

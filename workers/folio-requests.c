@@ -13,7 +13,8 @@
  * committed as known before the one call that changes something, and after a lost answer the account is read again, once the
  * call's deadline has passed: a later due date, a hold that was not there, a hold that is gone. Only when it shows that nothing
  * was done is the call made again. Even then the first may still arrive: what FOLIO answers to a second hold is compared with
- * the account once more, so that a hold made twice is not silent; of a renewal nobody could tell.
+ * the account once more, so that a hold made twice is not silent; of a renewal nobody could tell. What the account said before
+ * is lost when PostgreSQL is restored from a backup: renewals and holds that may have been made since are set aside.
  *
  * With Okapi the worker logs in, and the patron is FOLIO's id of the user. With edge-patron (FOLIO_API_KEY) there is no log-in,
  * and the patron is the externalSystemId.
@@ -193,13 +194,17 @@ static enum look_end looked(void *of, const struct look_row *row, enum prior pri
         return LOOK_ANSWER;
     }
     folio_known_read(r->known, &job->known);
+    if (prior == PRIOR_FORGOTTEN && !job->known.begun && (job->asked.action == FOLIO_RENEW || is_hold(job))) {
+        *ret = request_forgotten();
+        return LOOK_ANSWER;
+    }
     /* a call that was sent again is judged by what was there before the first */
     bool stale = !job->known.again && r->now - job->known.at >= FOLIO_FRESH_SECONDS;
     if (job->asked.action == FOLIO_ACCOUNT)
         read_account(job, SHOW);
     else if (job->known.told)
         read_account(job, AFTER);
-    else if (job->known.begun && prior == PRIOR_UNFINISHED)
+    else if (job->known.begun && prior != PRIOR_NONE)
         read_account(job, BECAME);
     else if (!job->known.begun || stale)
         read_account(job, BEFORE);

@@ -40,6 +40,7 @@
  *   all                refused: no_patron, not_in_library, bad_input, bad_request (words name the member), refused (OneClick's
  *                      words), and of a patron to be made: no_card, no_email, other_card, patron_exists
  */
+#include "common/json.h"
 #include "common/oneclick.h"
 #include "common/scoped.h"
 #include "workers/oneclick-requests/job.h"
@@ -112,7 +113,7 @@ static void begin(struct job *job, const struct look_row *row, enum prior prior)
     json_object_put(job->rows);
     job->rows = NULL;
     job->terms = &terms;
-    job->doubt = prior == PRIOR_UNFINISHED;
+    job->doubt = prior != PRIOR_NONE;
     job->person = (struct oneclick_person){0};
     text_copy(job->person.patron_id, sizeof job->person.patron_id, look_text(row, L_PATRON_ID));
     text_copy(job->person.user_id, sizeof job->person.user_id, look_text(row, L_USER_ID));
@@ -130,6 +131,10 @@ static enum look_end looked(void *of, const struct look_row *row, enum prior pri
     struct fault f = oneclick_asked_read(&job->request, &job->asked);
     if (f.kind) {
         *ret = job_refuse(job, "bad_request", f.what, f.what);
+        return LOOK_ANSWER;
+    }
+    if (prior == PRIOR_FORGOTTEN && job->asked.action == ONECLICK_RENEW && !json_get(job->request.known, "renew")) {
+        *ret = request_forgotten(); /* until when the loan was, nobody knows any more */
         return LOOK_ANSWER;
     }
     begin(job, row, prior);

@@ -7,7 +7,9 @@
  *
  * What is sent is what the row says, not the message: a window that was cancelled, made or handed to a person meanwhile
  * is not made. A window nobody knows of is marked 'unknown' and stands on the desk (hold), or is sent again and marked
- * maybe_made (repeat).
+ * maybe_made (repeat). After PostgreSQL was restored from a backup, every window whose message is from the time that is forgotten
+ * may have been made: it is held, whatever the setting says; one that has no row any more gets one, made of its message, for the
+ * producer that reads its place to find (producers/bookings/places.h).
  */
 #include "common/booking.h"
 #include "common/gate.h"
@@ -16,6 +18,7 @@
 #include "common/vendors/passagepoint.h"
 
 #include <string.h>
+#include <time.h>
 
 static struct json_object *destinations;
 static int64_t timeout_ms;
@@ -42,6 +45,7 @@ struct job {
     char visitor_id[PASSAGEPOINT_ID_SIZE], barcode[65];
     bool maybe_made;  /* an earlier try may have made one */
     bool visitor_gone;
+    bool lost; /* it had a row, which PostgreSQL has forgotten */
     char prereg_id[PASSAGEPOINT_ID_SIZE];
     struct answer refusal;
 };
@@ -64,12 +68,21 @@ static enum look_end looked(void *of, const struct look_row *row, enum prior pri
 {
     struct job *job = of;
 
+    job->lost = prior == PRIOR_FORGOTTEN && !look_true(row, L_KNOWN) && job->booking.end > time(NULL);
+    if (job->lost) {
+        *ret = answer_make(UNKNOWN, CAUSE_WORK, "forgotten", "PostgreSQL was restored from a backup and has forgotten it");
+        return LOOK_ANSWER;
+    }
     if (!look_true(row, L_LIVE)) {
         *ret = answer_make(DONE, CAUSE_WORK, look_true(row, L_KNOWN) ? "not_wanted" : "no_row", "%s", "");
         return LOOK_DROP;
     }
     job->maybe_made = look_true(row, L_MAYBE);
     job->visitor_gone = false;
+    if (prior == PRIOR_FORGOTTEN) {
+        *ret = answer_make(UNKNOWN, CAUSE_WORK, "forgotten", "PostgreSQL was restored from a backup and has forgotten what came of it");
+        return LOOK_ANSWER;
+    }
     if (look_null(row, L_VISITOR)) {
         *ret = answer_make(REJECTED, CAUSE_WORK, "visitor_gone", "the gate's visitor for this person is not known; found out again");
         return LOOK_ANSWER;
@@ -130,8 +143,13 @@ static struct answer interpret(void *of, const struct http_response *res)
 }
 
 static const char record_sql[] =
-    "WITH said AS MATERIALIZED (SELECT s.* FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bool[], $10::bool[])"
-    " AS s(appt_id, primary_id, verdict, code, reason, visitor_id, barcode, prereg_id, maybe_made, visitor_gone)),"
+    "WITH said AS MATERIALIZED (SELECT s.* FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bool[], $10::bool[],"
+    " $11::jsonb[]) AS s(appt_id, primary_id, verdict, code, reason, visitor_id, barcode, prereg_id, maybe_made, visitor_gone, lost)),"
+    "lost AS (INSERT INTO appts (appt_id, source, location_id, booking_id, asked_id, destination, starts_at, ends_at, sent_at, primary_id,"
+    " answer, reason, answered_at)"
+    " SELECT s.appt_id::uuid, l.source, '', l.booking_id, l.asked_id, l.destination, l.start, l.\"end\", clock_timestamp(), s.primary_id,"
+    " 'unknown', s.reason, clock_timestamp() FROM said s, jsonb_to_record(s.lost) AS l(source text, booking_id text, asked_id text,"
+    " destination text, start timestamptz, \"end\" timestamptz) WHERE s.lost IS NOT NULL ON CONFLICT (appt_id) DO NOTHING),"
     "people AS (UPDATE users u SET visitor_id = NULL, visitor_barcode = NULL FROM said s"
     " WHERE s.visitor_gone AND s.verdict = 'rejected' AND u.primary_id = s.primary_id AND u.primary_id = ANY ($2::text[]) AND u.visitor_id = s.visitor_id)"
     "UPDATE appts p SET answer = CASE s.verdict WHEN 'done' THEN 'made' WHEN 'unknown' THEN 'unknown' WHEN 'dead' THEN 'set_aside'"
@@ -142,6 +160,17 @@ static const char record_sql[] =
     " retry_at = CASE WHEN s.verdict <> 'rejected' THEN p.retry_at WHEN s.code = 'visitor_gone' THEN clock_timestamp()"
     " ELSE clock_timestamp() + interval '1 hour' END"
     " FROM said s WHERE p.appt_id = s.appt_id::uuid AND p.appt_id = ANY ($1::text[]::uuid[]) AND p.prereg_id IS NULL AND (s.verdict <> 'later' OR s.maybe_made)";
+
+/* The message, for the row that is made of it. */
+static void put_lost(const struct job *job, struct db_columns *c)
+{
+    static struct text message;
+
+    text_clear(&message);
+    if (job->lost)
+        booking_write(&message, &job->booking);
+    db_put_opt(c, text_str(&message));
+}
 
 static void record_put(const void *of, const struct answer *a, struct db_columns *c)
 {
@@ -157,6 +186,7 @@ static void record_put(const void *of, const struct answer *a, struct db_columns
     db_put_opt(c, a->verdict == DONE ? job->prereg_id : "");
     db_put_bool(c, job->maybe_made);
     db_put_bool(c, job->visitor_gone);
+    put_lost(job, c);
 }
 
 /* ---- --check ---- */
@@ -218,7 +248,7 @@ static const struct stage prereg_create = {
     .decode = gate_decode, .key = gate_key, .subject = gate_subject, .step = step,
     .look_names = "appt_id, primary_id", .look_columns = 2, .look_sql = look_sql, .look_put = gate_look_put, .looked = looked,
     .request = request, .answer = interpret,
-    .record_columns = 10, .record_sql = record_sql, .record_put = record_put,
+    .record_columns = 11, .record_sql = record_sql, .record_put = record_put,
 };
 
 int main(int argc, char **argv)

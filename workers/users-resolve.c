@@ -81,7 +81,7 @@ static enum look_end looked(void *of, const struct look_row *row, enum prior pri
     }
     if (!*job->last_name || !*job->first_name) /* the gate wants both */
         text_copy(*job->last_name ? job->first_name : job->last_name, sizeof job->last_name, "-");
-    job->step = prior == PRIOR_UNFINISHED ? ASK : CREATE;
+    job->step = prior != PRIOR_NONE ? ASK : CREATE;
     job->refused_second = false;
     return LOOK_CALL;
 }

@@ -10,7 +10,8 @@
  * Nobody knows what Wise does with a hold that is sent twice, and no answer brings a hold's id. So the patron's holds are read,
  * and committed as known, before the one call that places; whatever is there afterwards on the same titles, and was not before,
  * is ours. After a lost answer that list decides, once the call's deadline has passed; only when nothing is there is the
- * placing sent again.
+ * placing sent again. What was known is lost when PostgreSQL is restored from a backup: placings that may have been made since are
+ * set aside.
  *
  * outcome of
  *   hold, holds    wise_put_placed: {"holds":[…],"missing":[],"ill":false,"cost":"0.00"}, with the code
@@ -80,7 +81,7 @@ static void look_at_placing(struct job *job, enum prior prior)
 
     if (json_get(r->known, "placed"))
         read_holds(job, AFTER);
-    else if (begun && prior == PRIOR_UNFINISHED)
+    else if (begun && prior != PRIOR_NONE)
         read_holds(job, BECAME);
     else if (!begun || (!job->placing.again && !wise_placing_fresh(r->known, r->now)))
         read_holds(job, BEFORE);
@@ -92,7 +93,7 @@ static void look_at_cancelling(struct job *job, enum prior prior)
 {
     if (!json_get(job->wise.request.known, "cancelling"))
         read_holds(job, FIND);
-    else if (prior == PRIOR_UNFINISHED)
+    else if (prior != PRIOR_NONE)
         read_holds(job, GONE);
     else
         wise_go(&job->wise, CANCEL);
@@ -111,6 +112,10 @@ static enum look_end looked(void *of, const struct look_row *row, enum prior pri
     case WISE_LIST: read_holds(job, SHOW); return LOOK_CALL;
     case WISE_CANCEL_HOLD: look_at_cancelling(job, prior); return LOOK_CALL;
     default: break;
+    }
+    if (prior == PRIOR_FORGOTTEN && !json_get(r->known, "placing")) {
+        *ret = request_forgotten();
+        return LOOK_ANSWER;
     }
     if (!wise_prepared_read(r->known, &job->wise.asked, &job->prepared)) {
         *ret = wise_say(&job->wise, answer_make(REJECTED, CAUSE_WORK, "not_prepared",

@@ -70,7 +70,7 @@ static void on_answer(void *of, const struct http_response *res)
     if (res->end == HTTP_UNKNOWN || a.verdict == UNKNOWN)
         job->uncertain |= w->stage->call != CALL_READS;
     if (a.verdict == DONE || a.verdict == REJECTED || a.verdict == STEP)
-        job->uncertain = false;
+        job->uncertain = job->forgotten = false;
     if (a.verdict == AGAIN || (a.verdict == LATER && a.cause == CAUSE_TOKEN)) {
         back(job, J_READY);
         return;
@@ -96,6 +96,8 @@ void worker_call(struct worker *w)
         return;
     for (struct job *job = TAILQ_FIRST(&w->ready), *next; job && w->calling_n < limit && skipped < 64; job = next) {
         next = TAILQ_NEXT(job, link);
+        if (job->part && !job->part->progress.known)
+            continue;
         if (stage_has_intent(w->stage) && loop_now(w->loop) > job->start_by_us) {
             job_move(job, J_LOOK, true); /* the intent's time is over: take it anew */
             continue;

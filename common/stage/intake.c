@@ -52,6 +52,7 @@ static void take_in(struct worker *w, struct part *p, rd_kafka_message_t *m)
         memcpy(copy + m->key_len + 1, m->payload, m->len);
     copy[m->key_len + 1 + m->len] = '\0';
     job->bytes = bytes;
+    job->forgotten = w->memory.said_ms && job->timestamp_ms < w->memory.said_ms; /* also one that says no time */
     read_trace(job, m);
     TAILQ_INSERT_TAIL(&p->jobs, job, part_link);
     p->in_hand++;
@@ -98,7 +99,7 @@ void worker_fetch(struct worker *w)
         return;
     int share = w->hand_max / w->part_count + 1;
     for (struct part *p = w->parts; p; p = p->next_part) {
-        while (!p->drained && !p->revoking) {
+        while (!p->drained && !p->revoking && p->progress.known) {
             int room = w->hand_max - (w->hand_n - (w->parked_n < PARKED_MAX ? w->parked_n : PARKED_MAX));
             if (room > share - p->in_hand)
                 room = share - p->in_hand + (w->parked_n ? share / 2 : 0);
@@ -133,6 +134,7 @@ static void on_assigned(void *of, int32_t id)
     p->dropped = INT64_MAX;
     p->epoch_wanted = w->stage->call != CALL_READS;
     p->drained = true;
+    progress_assigned(w, p);
     TAILQ_INIT(&p->jobs);
     p->lag = metric_make(METRIC_GAUGE, "kafka_consumergroup_lag", "Messages of a partition that are not finished.",
                          "consumergroup=\"%s\",topic=\"%s\",partition=\"%d\"", w->group, w->topic, id);
@@ -201,7 +203,7 @@ void worker_maybe_release(struct worker *w)
     if (!w->release.place)
         return;
     for (struct part *p = w->parts; p; p = p->next_part)
-        if (p->revoking && p->in_hand)
+        if (p->revoking && (p->in_hand || (progress_unnoted(p) && db_connected(w->record_db))))
             return;
     loop_timer_set(w->loop, &w->release, loop_now(w->loop)); /* from the loop, not from here */
 }

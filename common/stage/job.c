@@ -126,7 +126,7 @@ static void discard(struct job *job)
     if (job->part) {
         TAILQ_REMOVE(&job->part->jobs, job, part_link);
         job->part->in_hand--;
-        job->part->dirty = true;
+        job->part->dirty = job->part->progress.due = true;
     }
     w->hand_n--;
     w->hand_bytes -= job->bytes;
@@ -143,6 +143,10 @@ void worker_store_offsets(struct worker *w)
         int64_t offset = oldest ? oldest->offset : p->next;
         if (offset > p->dropped)
             offset = p->dropped;
+        p->progress.finished = offset;
+    }
+    for (struct part *p = w->parts; p; p = p->next_part) {
+        int64_t offset = p->progress.finished < p->progress.noted ? p->progress.finished : p->progress.noted;
         if (offset > p->stored) {
             INJECTION_POINT(offset_store);
             kafka_store(w->consumer, p->id, offset);

@@ -77,7 +77,7 @@ void worker_doubt(struct worker *w, struct part *p)
 {
     if (p)
         p->fenced = true;
-    if (w->suspect)
+    if (w->suspect || !w->consumer)
         return;
     log_warn("another worker took a partition of %s: asking the group whose it is", w->topic);
     worker_suspect(w);
@@ -100,7 +100,7 @@ static void look_row_done(struct job *job, const PGresult *res, int r)
             job_park(job, fenced ? 1000000 : job->looks < 4 ? 50000 : 1000000);
             return;
         }
-        prior = job->has_intent && job->uncertain ? PRIOR_UNFINISHED : PRIOR_NONE;
+        prior = job->forgotten ? PRIOR_FORGOTTEN : job->has_intent && job->uncertain ? PRIOR_UNFINISHED : PRIOR_NONE;
     }
     job->looks = 0;
     job->reopen = false;
@@ -128,6 +128,7 @@ static void on_looked(void *of, const struct db_outcome *out)
     if (out->end != DB_DONE) {
         if (lease >= 0)
             access_lease_failed(&w->access, lease);
+        progress_looked(w, NULL, 0);
         for (struct part *p = w->parts; epochs && p; p = p->next_part)
             p->epoch_wanted |= !p->epoch && stage_has_intent(w->stage);
         if (out->end == DB_REFUSED) {
@@ -152,6 +153,7 @@ static void on_looked(void *of, const struct db_outcome *out)
                 p->epoch = atoll(PQgetvalue(res, r, 1));
         }
     }
+    at = progress_looked(w, out, at);
     if (lease >= 0) {
         const PGresult *res = out->results[at++];
         access_leased(&w->access, lease, w->lease_sent_us, atoll(PQgetvalue(res, 0, 0)), atoi(PQgetvalue(res, 0, 1)),
@@ -237,7 +239,7 @@ static int look_room(struct worker *w)
 {
     int limit = access_limit(&w->access);
 
-    if (!limit || w->suspect || w->look_retry_us > loop_now(w->loop))
+    if (!limit || w->suspect)
         return 0;
     int under_way = w->calling_n + w->ready_n + w->looking_n;
     if (w->stage->call == CALL_BLIND) /* a slot is taken until the outcome is committed: a crash leaves no more than that in doubt */
@@ -269,8 +271,8 @@ static void add_look(struct worker *w)
     db_columns_begin(c, (stage_has_intent(s) ? 4 : 1) + s->look_columns);
     for (struct job *job = TAILQ_FIRST(&w->look), *next; job && n < room; job = next) {
         next = TAILQ_NEXT(job, link);
-        if (stage_has_intent(s) && job->part && !job->part->epoch)
-            continue; /* nobody knows yet that the partition is ours */
+        if (job->part && (!job->part->progress.known || (stage_has_intent(s) && !job->part->epoch)))
+            continue; /* nobody knows yet that the partition is ours, or what PostgreSQL knows of it */
         db_put_int(c, ++n);
         if (stage_has_intent(s)) {
             db_put_int(c, job->part ? job->part->id : -1);
@@ -294,7 +296,12 @@ void worker_look(struct worker *w)
 {
     if (!db_free(w->look_db) || w->looking_n)
         return;
+    if (w->look_retry_us > loop_now(w->loop)) {
+        worker_wait(w, w->look_retry_us);
+        return;
+    }
     add_epochs(w);
+    progress_add_look(w);
     add_lease(w);
     if (w->pulse_due) {
         db_add(w->look_db, ST_PULSE, (const char *const[]){w->stage->vendor->name});
@@ -302,7 +309,7 @@ void worker_look(struct worker *w)
         w->pulse_sent = true;
     }
     add_look(w);
-    if (!w->looking_n && !w->epochs_sent && !w->pulse_sent && w->lease_account < 0)
+    if (!w->looking_n && !w->epochs_sent && !w->pulse_sent && w->lease_account < 0 && !progress_look_sent(w))
         return;
     INJECTION_POINT(look_send);
     db_send(w->look_db, on_looked, w);

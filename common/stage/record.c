@@ -89,8 +89,10 @@ static void on_recorded(void *of, const struct db_outcome *out)
 {
     struct worker *w = of;
 
-    if (out->end == DB_DONE) {
+    if (out->end == DB_DONE)
         INJECTION_POINT(record_committed);
+    progress_noted(w, out);
+    if (out->end == DB_DONE) {
         if (w->freed_sent)
             memmove(w->freed, w->freed + w->freed_sent, (size_t)(w->freed_n - w->freed_sent) * sizeof *w->freed);
         w->freed_n -= w->freed_sent;
@@ -166,7 +168,7 @@ void worker_record(struct worker *w)
     if (!db_free(w->record_db) || w->recording_n || w->record_retry_us > loop_now(w->loop))
         return;
     bool pauses = pauses_waiting(w);
-    if (!w->freed_n && !pauses && (!w->record_n || !worker_worth_it(w, &w->record, w->record_n, w->record_batch_max)))
+    if (!w->freed_n && !pauses && !progress_must_note(w) && (!w->record_n || !worker_worth_it(w, &w->record, w->record_n, w->record_batch_max)))
         return;
     db_columns_begin(&w->columns, s->record_columns);
     db_columns_begin(&w->call_columns, 9);
@@ -206,6 +208,7 @@ void worker_record(struct worker *w)
         db_columns_end(&w->columns, values);
         db_add(w->record_db, ST_RECORD, values);
     }
+    progress_add_note(w);
     metric_add(w->m_record_rows, n);
     metric_add(w->m_record_batches, 1);
     INJECTION_POINT(record_send);

@@ -116,12 +116,13 @@ bool worker_heard(struct worker *w)
 static void turn(struct worker *w)
 {
     loop_turn(w->loop, 1000);
-    if (loop_gap_us(w->loop) > w->session_us / 2)
+    if (w->consumer && loop_gap_us(w->loop) > w->session_us / 2)
         slept(w);
     if (w->consumer)
         kafka_consumer_serve(w->consumer);
     if (w->suspect && w->consumer && kafka_heard_us(w->consumer) >= w->suspect_us)
         worker_trust(w);
+    progress_serve(w);
     access_serve(&w->access);
     if (w->consumer)
         worker_fetch(w);
@@ -168,7 +169,7 @@ static bool is_ready(void *of, struct text *why)
         text_printf(why, "%s; ", *trouble ? trouble : "connecting to PostgreSQL");
         ready = false;
     }
-    if (!w->look_db) {
+    if (!w->look_db || progress_trouble(w, why)) {
         ready = false; /* Kafka's turn comes after PostgreSQL's */
     } else if (!w->consumer || !kafka_consumer_joined(w->consumer)) {
         text_printf(why, "%s; ", w->consumer ? kafka_consumer_trouble(w->consumer) : *w->waits_for ? w->waits_for : "no Kafka broker yet");
@@ -275,9 +276,10 @@ static char *compose_look(const struct stage *s, int *ret_params)
     return sql.at;
 }
 
+/* What was there before may be there no more: it may be another database, or one from yesterday. */
 static void on_db_up(void *of)
 {
-    (void)of;
+    progress_doubt(of);
 }
 
 static struct db_statement look_statements[] = {
@@ -302,6 +304,7 @@ static struct db_statement record_statements[] = {
                     " WHERE i.owner = $2 OR excluded.state = 'finished'", 4},
     [ST_PAUSE] = {"SELECT quota_pause($1, $2, $3, $4)", 4},
     [ST_RECORD] = {NULL, 0},
+    [ST_NOTE] = {NULL, 0},
 };
 
 static void name_owner(struct worker *w)
@@ -348,6 +351,7 @@ static struct fault begin(struct worker *w, const struct stage *s, bool check)
     w->release = (struct loop_timer){.call = worker_release, .of = w};
     w->pulse = (struct loop_timer){.call = on_pulse, .of = w};
     w->prove = (struct loop_timer){.call = prove, .of = w};
+    progress_begin(w);
     TAILQ_INIT(&w->look);
     TAILQ_INIT(&w->looking);
     TAILQ_INIT(&w->ready);
@@ -364,6 +368,9 @@ static struct fault begin(struct worker *w, const struct stage *s, bool check)
     if (check)
         return FAULT_OK;
     make_metrics(w);
+    look_statements[ST_PROGRESS] = progress_statement;
+    look_statements[ST_NOTICE] = progress_notice_statement;
+    record_statements[ST_NOTE] = progress_note_statement;
     look_statements[ST_LOOK].sql = compose_look(s, &look_statements[ST_LOOK].params);
     record_statements[ST_RECORD] = (struct db_statement){s->record_sql, s->record_columns};
     return status_open(&w->status, w->loop, program_metrics_address, (int)program_metrics_port, &source);
@@ -412,6 +419,12 @@ static struct fault await_topics(struct worker *w)
     return FAULT_OK;
 }
 
+struct fault worker_join(struct worker *w)
+{
+    return kafka_consumer_open(&w->consumer, w->loop, w->stage->name, w->group, w->topic, w->topic_dead,
+                               w->stage->batch > STAGE_BATCH, &worker_kafka_calls, w);
+}
+
 static struct fault start(struct worker *w)
 {
     TRY(kafka_producer_open(&w->producer, w->loop, w->stage->name, worker_delivered));
@@ -429,8 +442,7 @@ static struct fault start(struct worker *w)
     if (w->topic_on)
         kafka_prepare(w->producer, w->topic_on);
     loop_timer_set(w->loop, &w->pulse, loop_now(w->loop) + PULSE_US);
-    return kafka_consumer_open(&w->consumer, w->loop, w->stage->name, w->group, w->topic, w->topic_dead,
-                               w->stage->batch > STAGE_BATCH, &worker_kafka_calls, w);
+    return worker_join(w);
 }
 
 /* What is in flight is finished, for as long as there is time; what has not begun is left to Kafka. */
@@ -444,7 +456,8 @@ static void drain(struct worker *w)
     for (struct part *p = w->parts; p; p = p->next_part)
         part_give_up_unsent(p);
     while (loop_now(w->loop) < until &&
-           (w->looking_n || w->ready_n || w->calling_n || w->record_n || w->recording_n || w->send_n || w->sending_n || w->freed_n)) {
+           (w->looking_n || w->ready_n || w->calling_n || w->record_n || w->recording_n || w->send_n || w->sending_n || w->freed_n ||
+            progress_must_note(w) || w->memory.note_sent)) {
         /* what an answer or a look-up brings back is given up as well */
         for (struct part *p = w->parts; p; p = p->next_part)
             part_give_up_unsent(p);
@@ -485,6 +498,7 @@ static void end(struct worker *w)
     db_columns_free(&w->columns);
     db_columns_free(&w->call_columns);
     db_columns_free(&w->intent_columns);
+    progress_end(w);
     text_free(&w->key);
     text_free(&w->value);
     text_free(&w->text);
@@ -533,7 +547,7 @@ static struct fault run(const struct stage *s, const struct program *p, int argc
         if (!f.kind) {
             while (!loop_stopping(w.loop))
                 turn(&w);
-            if (w.consumer)
+            if (w.consumer || w.memory.held)
                 drain(&w);
         }
     }

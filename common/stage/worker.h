@@ -7,6 +7,7 @@
  *   call.c     the vendor's call and what its answer does to the job
  *   record.c   the outcome, the history, the intent: one transaction at a time
  *   send.c     the next topic's message, or the dead letter
+ *   progress.c how far a partition's work is in PostgreSQL, and whether PostgreSQL has forgotten any of it
  *   worker.c   the turn that drives them all, status, beginning and end
  *
  * A job is in one list at a time, by its state:
@@ -50,8 +51,9 @@ struct stage_settings {
 extern struct stage_settings stage_settings;
 
 /* The statements of the two connections, by their place. */
-enum { ST_EPOCHS, ST_LEASE, ST_PULSE, ST_LOOK };
-enum { ST_ATTEMPTS, ST_INTENTS, ST_PAUSE, ST_RECORD };
+enum { ST_EPOCHS, ST_PROGRESS, ST_NOTICE, ST_LEASE, ST_PULSE, ST_LOOK };
+enum { ST_ATTEMPTS, ST_INTENTS, ST_PAUSE, ST_RECORD, ST_NOTE };
+extern const struct db_statement progress_statement, progress_notice_statement, progress_note_statement;
 
 /* ---- a message in hand ---- */
 
@@ -65,6 +67,17 @@ struct call_record {
 struct job;
 TAILQ_HEAD(job_list, job);
 
+struct progress { /* of a partition; see progress.c */
+    bool looked;      /* its row was read */
+    bool known;       /* and it agrees with what Kafka remembers: work may go on */
+    bool due;         /* to be noted, whether it has moved or not */
+    int64_t next;     /* the offset in the row; 0 when there is none */
+    int64_t notes;    /* the row's; 0: there is none */
+    int64_t finished; /* everything below is finished */
+    int64_t noted;    /* and PostgreSQL knows so: as far as Kafka may be told */
+    int64_t noting;   /* as far as the transaction under way says; -1: it does not */
+};
+
 struct part {
     int32_t id;
     int64_t epoch;      /* 0: not taken yet */
@@ -73,6 +86,7 @@ struct part {
     int64_t stored;
     bool dirty, drained, revoking, epoch_wanted, fenced;
     int in_hand;
+    struct progress progress;
     struct job_list jobs; /* in offset order */
     struct metric *lag;
     struct part *next_part;
@@ -88,7 +102,7 @@ struct job {
     UT_hash_handle hh;          /* of the key's lane; only its first job is in the table */
     struct job_list waiting;    /* behind the first one */
     TAILQ_ENTRY(job) lane_link;
-    bool in_lane, has_intent, uncertain, reopen, dead_letter, marked, drop_when_seen, record_refused;
+    bool in_lane, has_intent, uncertain, forgotten, reopen, dead_letter, marked, drop_when_seen, record_refused;
     uint32_t key_hash;
     int tries, laters, looks;
     uint64_t mark;
@@ -112,6 +126,22 @@ struct job {
 struct freed {
     char work[72];
     const char *state; /* what the intent is to become */
+};
+
+/* Whether PostgreSQL is older than Kafka. */
+struct memory {
+    bool wanted, sent;  /* what it says of restores, and of partitions that were not looked at, is asked for */
+    bool older, held;   /* it is older: nothing is done until a person has said so */
+    bool open, before;  /* the last answer: somebody is to say it; this stage worked before anything was noted */
+    bool notice_due, notice_sent;
+    int64_t said_ms;    /* when it was last said; what was sent before may have been done in a time that is forgotten */
+    char said[48], held_said[48]; /* the same as PostgreSQL writes it, and as it was when the work was held; "" never */
+    char why[160];
+    int64_t look_us, ask_us, say_us, others_us; /* not before */
+    int64_t noted_us, unnoted_us; /* the last note; since when there is something to note, 0: nothing */
+    bool note_sent;
+    struct db_columns columns;
+    struct metric *m_held;
 };
 
 struct worker {
@@ -148,6 +178,7 @@ struct worker {
     int64_t lease_sent_us;
     bool epochs_sent, pulse_due, pulse_sent;
 
+    struct memory memory;
     struct db_columns columns, call_columns, intent_columns;
     struct http_request request;
     struct text key, value, text;
@@ -202,13 +233,33 @@ void worker_record(struct worker *w);
 void worker_send(struct worker *w);
 void worker_delivered(void *of, const char *error);
 
+/* ---- progress.c ---- */
+
+void progress_begin(struct worker *w);
+void progress_end(struct worker *w);
+void progress_assigned(struct worker *w, struct part *p);
+void progress_doubt(struct worker *w);
+void progress_serve(struct worker *w);
+bool progress_trouble(struct worker *w, struct text *why);
+
+/* with the look-ups */
+void progress_add_look(struct worker *w);
+bool progress_look_sent(const struct worker *w);
+int progress_looked(struct worker *w, const struct db_outcome *out, int at);
+
+/* with the outcomes */
+bool progress_must_note(struct worker *w);
+bool progress_unnoted(const struct part *p);
+void progress_add_note(struct worker *w);
+void progress_noted(struct worker *w, const struct db_outcome *out);
+
 /* ---- worker.c ---- */
 
+extern const struct kafka_consumer_calls worker_kafka_calls;
+struct fault worker_join(struct worker *w);
 void worker_wait(struct worker *w, int64_t until_us);
 bool worker_worth_it(struct worker *w, const struct job_list *list, int n, int room);
 void worker_suspect(struct worker *w);
 bool worker_heard(struct worker *w);
-
-extern const struct kafka_consumer_calls worker_kafka_calls;
 
 #endif

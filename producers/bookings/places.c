@@ -72,14 +72,26 @@ static void note_bad(struct place *place, const struct pass *pass)
     }
 }
 
+/* No place behind this one has its destination, and those before it were read well: what they do not show, nobody shows. */
+static bool takes_the_rest(const struct place *place, const struct survey *s)
+{
+    for (const struct place *other = places; other < places + place_count; other++)
+        if (other != place && !strcmp(other->destination, place->destination) && (other > place || !other->steady))
+            return false;
+    return s->steady;
+}
+
 static struct fault survey_run(struct producer *p, struct place *place, const struct reader *reader, struct survey *s,
                                PGresult **appts)
 {
     size_t bookings;
 
     s->now = time(NULL);
+    place->steady = false;
     TRY(reader->read(p, place, s));
     TRY(reader->fill(&s->list, &s->pass, 0, place->destination));
+    place->steady = s->steady;
+    TRY(adopt_placeless(p, place->id, s, takes_the_rest(place, s)));
     TRY(read_appts(p, place->id, s, appts));
     TRY(decide_all(s));
     if (s->doubtful_count)

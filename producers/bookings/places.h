@@ -2,6 +2,10 @@
  * places.h - the places a producer of bookings watches (LibCal's locations, WebCheckout's checkout centres): each is read,
  * compared with the windows that are wanted, and written, one after another; one that fails costs no other.
  *
+ * After PostgreSQL was restored from a backup, prereg-create makes rows of the windows that are forgotten, which have no place (''),
+ * for no message says it. The place whose list shows one takes it; what no list of that destination shows is taken by the last
+ * place that has it, and judged there as any window which the list lacks. Until then it is not sent.
+ *
  * Threads   as the producer's: everything on one, and a program's functions may wait with producer_ask.
  */
 #ifndef SHELFWIRE_BOOKINGS_PLACES_H
@@ -16,7 +20,7 @@ struct place {
     int64_t number;    /* the id */
     int64_t good_at;   /* last poll that succeeded; 0: none */
     char trouble[240]; /* of the last poll; "" */
-    bool polled;
+    bool polled, steady; /* steady: its last list proves what is gone */
     struct noted *noted;
     struct metric *ok, *failed, *seen, *good;
 };
@@ -53,7 +57,7 @@ struct fault places_poll(struct producer *p, const struct reader *reader, const 
     " extract(epoch FROM starts_at)::bigint, extract(epoch FROM ends_at)::bigint FROM ("                                     \
     "SELECT * FROM appts WHERE wanted AND sent_at IS NULL AND answer IS NULL AND retry_at IS NULL"                           \
     " UNION ALL SELECT * FROM appts WHERE wanted AND retry_at <= now()) AS due"                                              \
-    " WHERE source = '" source "' AND ends_at > now() AND prereg_id IS NULL"                                                 \
+    " WHERE source = '" source "' AND ends_at > now() AND prereg_id IS NULL AND location_id <> ''"                           \
     " AND (answer IS NULL OR answer NOT IN ('made', 'unknown')) ORDER BY created_at LIMIT $1::int"
 
 #define PLACES_SENT_SQL                                                                                                      \

@@ -82,6 +82,20 @@ static bool held(const struct slot *slots, size_t n, const struct window_made *w
     return false;
 }
 
+bool survey_shows(const struct survey *s, const char *book_id, int64_t start, int64_t end, int *ret_offset_s)
+{
+    const struct window_made w = {.start = start, .end = end, .before_s = (int)rules.minutes_before * 60,
+                                  .after_s = (int)rules.minutes_after * 60};
+    size_t from, n = sheet_find(&s->list, book_id, &from);
+
+    for (size_t i = from; i < from + n; i++) {
+        *ret_offset_s = s->list.slots[i].offset_s;
+        if (slot_touches(&s->list.slots[i], &w))
+            return true;
+    }
+    return false;
+}
+
 static enum loss loss_of_slot(const struct slot *s, const struct window_made *w, const char *destination)
 {
     bool other = s->asked[0] && strcmp(s->asked, w->person) != 0;

@@ -120,6 +120,9 @@ struct survey {
     struct windows windows;
 };
 
+/* Whether a row of the list may be what a window was made for whose place nobody knows. *ret_offset_s: that row's clock. */
+bool survey_shows(const struct survey *s, const char *book_id, int64_t start, int64_t end, int *ret_offset_s);
+
 /* Whether a row that starts then is of the days that are watched. */
 bool within_days(int64_t start, int offset_s, int64_t now);
 

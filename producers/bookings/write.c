@@ -75,6 +75,35 @@ struct fault read_appts(struct producer *p, const char *place_id, struct survey 
     return FAULT_OK;
 }
 
+/* ---- windows without a place ---- */
+
+static struct fault adopt(struct producer *p, const char *place_id, const char *appt_id, int offset_s)
+{
+    char before[16], after[16], offset[16];
+
+    snprintf(before, sizeof before, "%" PRId64, rules.minutes_before * 60);
+    snprintf(after, sizeof after, "%" PRId64, rules.minutes_after * 60);
+    snprintf(offset, sizeof offset, "%d", offset_s);
+    return producer_do(p, "UPDATE appts SET location_id = $1, before_s = $3::int, after_s = $4::int, offset_s = $5::int"
+                          " WHERE appt_id = $2::uuid AND location_id = ''", place_id, appt_id, before, after, offset);
+}
+
+struct fault adopt_placeless(struct producer *p, const char *place_id, const struct survey *s, bool rest)
+{
+    SCOPED(PQclear) PGresult *res = NULL;
+
+    TRY(producer_run(p, &res, "SELECT appt_id, booking_id, extract(epoch FROM starts_at)::bigint, extract(epoch FROM ends_at)::bigint"
+                              " FROM appts WHERE source = $1 AND destination = $2 AND location_id = '' AND wanted AND ends_at > now()", 2,
+                     (const char *const[]){source.name, s->destination}));
+    for (int i = 0; i < PQntuples(res); i++) {
+        int offset_s = s->list.count ? s->list.slots[0].offset_s : 0; /* as good as any: for its day */
+        if (survey_shows(s, PQgetvalue(res, i, 1), strtoll(PQgetvalue(res, i, 2), NULL, 10), strtoll(PQgetvalue(res, i, 3), NULL, 10),
+                         &offset_s) || rest)
+            TRY(adopt(p, place_id, PQgetvalue(res, i, 0), offset_s));
+    }
+    return FAULT_OK;
+}
+
 /* ---- writing, many rows a statement ---- */
 
 struct batch {

@@ -7,6 +7,9 @@
 #include "common/producer.h"
 #include "producers/bookings/survey.h"
 
+/* Gives the place to windows that have none: those which the survey's list shows, or, with `rest`, all of its destination. */
+struct fault adopt_placeless(struct producer *p, const char *place_id, const struct survey *s, bool rest);
+
 /*
  * The windows that are wanted and not long over, into the survey, which borrows their texts from *ret: the place's, and
  * those which other places with the same destination have of its bookIds. The survey's list is filled before.

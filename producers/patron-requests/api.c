@@ -125,10 +125,12 @@ static bool is_troubled(bool post)
 
     if (post)
         api_trouble(&why);
-    bool troubled = why.len || !producer_locked(producer) || !questions_up();
+    bool troubled = why.len || !producer_locked(producer) || producer_held(producer) || !questions_up();
     text_free(&why);
     return troubled;
 }
+
+static const char held[] = "the database was restored from a backup, and somebody must say so before requests are taken and told again";
 
 static void on_head(struct server_request *r)
 {
@@ -144,7 +146,7 @@ static void on_head(struct server_request *r)
     else if (!caller)
         wrong_token(r, "nobody's token");
     else if (is_troubled(post))
-        answer_problem(r, 503, "nothing can be taken now: send it again, with the same ref", NULL);
+        answer_problem(r, 503, producer_held(producer) ? held : "nothing can be taken now: send it again, with the same ref", NULL);
     else if (!all && (!id || !is_uuid(id)))
         answer_problem(r, 404, "there is nothing at this path", NULL);
     else if (!get && !(all && post))

@@ -445,6 +445,7 @@ static void go(void *of, uint32_t events)
 static void on_up(void *of)
 {
     (void)of;
+    producer_doubt(producer);
     go_in(0);
 }
 

@@ -439,6 +439,7 @@ class World:
         self.servers, self.folder, self.programs = servers, folder, []
         self.people, self.windows_made = [], []
         self.secrets, self.logs_may_say = set(), set()
+        self.knows_of_restores = False  # what else happens must never look like one
         number = next(servers.numbers)
         self.prefix = f"t{number}-"
         self.made_topics = set()
@@ -771,6 +772,8 @@ class World:
         for p in self.programs:
             faults += self.read_log(p)
         self.sandbox.stop()
+        if not self.knows_of_restores:
+            faults += [f"taken for a restore by {who}: {why}" for who, why in self.db.rows("SELECT noticed_by, why FROM restores")]
         self.db.close()
         with self.servers.connect(self.servers.postgres.env["PGDATABASE"]) as c:
             c.cursor().execute(f"DROP DATABASE {self.db.name} WITH (FORCE)")

@@ -423,6 +423,40 @@ static void test_clock_change(void **state)
     survey_free(&s);
 }
 
+/* ---- windows whose place nobody knows ---- */
+
+static void test_placeless(void **state)
+{
+    static const struct {
+        const char *when, *list, *window;
+        bool shown;
+    } windows[] = {
+        {"its booking is here", "a 10:00-12:00", "a 10:00-12:00", true},
+        {"its booking is another", "b 10:00-12:00", "a 10:00-12:00", false},
+        {"nothing is here", "", "a 10:00-12:00", false},
+        {"one of two slots", "a 08:00-09:00, a 10:00-12:00", "a 10:00-12:00", true},
+        {"it was cancelled here", "a 10:00-12:00 cancelled", "a 10:00-12:00", true},
+        {"it moved a little", "a 11:00-13:00", "a 10:00-12:00", true},
+        {"it moved away", "a 14:00-16:00", "a 10:00-12:00", false},
+        {"it ends where this one begins", "a 12:00-13:00", "a 10:00-12:00", false},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(windows); i++) {
+        struct survey s = {.destination = "East", .lid = HERE, .steady = true};
+        struct world list, window, none = {0};
+        int clock = 0;
+
+        read_world(windows[i].list, &list);
+        read_world(windows[i].window, &window);
+        run_survey(&s, &list, &none, "", "07:00");
+        if (survey_shows(&s, window.rows[0].book_id, window.rows[0].start, window.rows[0].end, &clock) != windows[i].shown)
+            fail_msg("%s: want %s", windows[i].when, windows[i].shown ? "shown" : "not shown");
+        assert_int_equal(clock, windows[i].shown ? offset_s : clock);
+        survey_free(&s);
+    }
+}
+
 /* ---- the cut-over ---- */
 
 static void test_cut_over(void **state)
@@ -469,7 +503,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_situations), cmocka_unit_test(test_problems),     cmocka_unit_test(test_passes),
         cmocka_unit_test(test_pages),      cmocka_unit_test(test_days),         cmocka_unit_test(test_midnight),
-        cmocka_unit_test(test_clock_change), cmocka_unit_test(test_cut_over),
+        cmocka_unit_test(test_clock_change), cmocka_unit_test(test_cut_over), cmocka_unit_test(test_placeless),
     };
 
     rules = (struct rules){.id_question = "q12505", .statuses = {statuses, COUNT(statuses)}, .days_ahead = 2};

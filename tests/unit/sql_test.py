@@ -434,6 +434,68 @@ def test_a_callers_ref_is_one_request(db):
         request(db)
 
 
+# ---- a database from yesterday ----
+
+def noticed(db):
+    """(by whom, why) of what nobody has said yet."""
+    return db.rows("SELECT noticed_by, why FROM restores WHERE said_at IS NULL")
+
+
+def notice(db, program="prereg-create", why="w", seen=None):
+    db.rows("SELECT restore_noticed(%s, %s, %s::timestamptz)", program, why, seen)
+
+
+def test_a_restore_is_noticed_once_and_said_once(db):
+    db.rows("INSERT INTO partition_owners (topic, partition, epoch, owner) VALUES ('t', 0, 3, 'o')")
+    notice(db)
+    notice(db, "users-resolve", "another why")
+    assert noticed(db) == [("prereg-create", "w")]
+    ((kind, reason),) = desk(db)
+    assert kind == "restored" and "w; nothing is done until" in reason
+    assert db.one("SELECT database_restored('the desk')") is True
+    assert noticed(db) == [] and desk(db) == []
+    assert db.rows("SELECT said_by FROM restores") == [("the desk",)]
+    assert db.rows("SELECT closed_by FROM desk") == [("the desk",)]
+    assert db.one("SELECT epoch FROM partition_owners") > 1000, "an epoch of the forgotten time is never current again"
+
+
+def test_who_notices_late_looks_again(db):
+    """A person has spoken between a program's look and its notice."""
+    notice(db)
+    db.rows("SELECT database_restored('the desk')")
+    notice(db, seen=None)
+    assert noticed(db) == [] and desk(db) == []
+    said = db.one("SELECT max(said_at)::text FROM restores")
+    notice(db, "users-resolve", "again", said)
+    assert noticed(db) == [("users-resolve", "again")] and len(desk(db)) == 1
+
+
+def test_it_may_be_said_before_anybody_notices(db):
+    assert db.one("SELECT database_restored('the desk')") is True
+    assert db.one("SELECT database_restored('the desk')") is True
+    assert db.one("SELECT count(*) FROM restores WHERE said_by = 'the desk' AND noticed_at IS NULL") == 2
+
+
+WORKED = [
+    ("a new database", None, 0),
+    ("a worker has taken a partition", "INSERT INTO partition_owners (topic, partition, epoch, owner) VALUES ('t', 0, 1, 'o')", 8),
+    ("a call was made", "INSERT INTO attempts (stage, subject, work_id, call, verdict, code) VALUES ('s', 's', 'w', 'c', 'done', 'd')", 8),
+    ("there is a catalog", "INSERT INTO titles (isbn, owned, owned_as_of) VALUES ('9780000000001', true, now())", 8),
+]
+
+
+@pytest.mark.parametrize("work, stages", [row[1:] for row in WORKED], ids=[row[0] for row in WORKED])
+def test_stages_that_worked_before_anything_was_noted(database, work, stages):
+    """Their groups are ahead of `progress` when the schema is upgraded, and that is no restore."""
+    for path in sorted(SQL.glob("*.sql")):
+        if path.name == "006_progress.sql" and work:
+            database.rows(work)
+        database.rows(path.read_text())
+    assert database.one("SELECT count(*) FROM progress_before") == stages
+    workers = {path.stem for path in (SQL.parents[1] / "workers").glob("*.c")}
+    assert {s for s, in database.rows("SELECT stage FROM progress_before")} == (workers if work else set())
+
+
 # ---- what the tables refuse ----
 
 @pytest.mark.parametrize("statement", [
