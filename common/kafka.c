@@ -28,7 +28,7 @@ const struct setting kafka_settings[] = {
     {"TOPIC_PARTITIONS", SET_WHOLE, "10", .least = 1, .most = 1000, .to = &topic_partitions,
      .help = "partitions of a topic made by us; never changed later: it bounds how many workers of a stage can share the work"},
     {"TOPIC_REPLICAS", SET_WHOLE, "-1", .least = -1, .most = 10, .to = &topic_replicas,
-     .help = "replicas of a topic made by us; -1: the brokers' default"},
+     .help = "replicas of a topic made by us, with min.insync.replicas=2 from 3 on; -1: the brokers' defaults of both"},
     {"TOPIC_RETENTION_DAYS", SET_WHOLE, "30", .least = 1, .most = 3650, .to = &topic_retention_days,
      .help = "how long a topic made by us keeps messages (dead letters are kept without end)"},
     {0}};
@@ -495,6 +495,8 @@ struct fault kafka_ensure_topics(rd_kafka_t *rk, const struct kafka_topic_plan *
             break;
         }
         rd_kafka_NewTopic_set_config(t, "retention.ms", plans[i].dead_letters ? "-1" : retention);
+        if (topic_replicas >= 3) /* Kafka's default of 1 would acknowledge what a single broker has, and might take away */
+            rd_kafka_NewTopic_set_config(t, "min.insync.replicas", "2");
         if (plans[i].dead_letters)
             rd_kafka_NewTopic_set_config(t, "max.message.bytes", "8388608");
         news[missing++] = t;
