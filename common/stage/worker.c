@@ -369,26 +369,27 @@ static struct fault begin(struct worker *w, const struct stage *s, bool check)
     return status_open(&w->status, w->loop, program_metrics_address, (int)program_metrics_port, &source);
 }
 
-/* Waits for PostgreSQL, saying so once; what waiting cannot mend is returned. */
+/* What it waits for is said once, until it is something else. */
+static void waits_for(struct worker *w, const char *what)
+{
+    if (strcmp(w->waits_for, what) != 0)
+        log_warn("%s; waiting for it", what);
+    text_copy(w->waits_for, sizeof w->waits_for, what);
+}
+
+/* What waiting cannot mend is returned. */
 static struct fault await_schema(struct worker *w)
 {
-    bool said = false;
-
     while (!loop_stopping(w->loop)) {
         PGconn *conn = NULL;
         struct fault f = pg_open(&conn, w->stage->name);
         if (!f.kind) {
             f = pg_check_schema(conn);
             PQfinish(conn);
-            if (f.kind != FAULT_RETRY)
-                return f;
         }
         if (f.kind != FAULT_RETRY)
             return f;
-        if (!said)
-            log_warn("%s; waiting for it", f.what);
-        text_copy(w->waits_for, sizeof w->waits_for, f.what);
-        said = true;
+        waits_for(w, f.what);
         loop_turn(w->loop, 500);
     }
     return FAULT_OK;
@@ -397,16 +398,12 @@ static struct fault await_schema(struct worker *w)
 static struct fault await_topics(struct worker *w)
 {
     const struct kafka_topic_plan plans[] = {{w->topic, false}, {w->topic_dead, true}, {w->topic_on, false}};
-    bool said = false;
 
     while (!loop_stopping(w->loop)) {
         struct fault f = kafka_ensure_topics(kafka_producer_handle(w->producer), plans, w->topic_on ? 3 : 2, 300);
         if (f.kind != FAULT_RETRY)
             return f;
-        if (!said)
-            log_warn("%s; waiting for it", f.what);
-        text_copy(w->waits_for, sizeof w->waits_for, f.what);
-        said = true;
+        waits_for(w, f.what);
         loop_turn(w->loop, 100);
     }
     return FAULT_OK;
@@ -498,6 +495,7 @@ static struct fault check_all(struct worker *w)
     SCOPED(PQfinish) PGconn *conn = NULL;
     const struct kafka_topic_plan none[1];
 
+    setvbuf(stdout, NULL, _IOLBF, 0); /* what is right is said before what is wrong, also into a file */
     TRY(pg_open(&conn, w->stage->name));
     TRY(pg_check_schema(conn));
     printf("ok  PostgreSQL: database %s, schema %d\n", PQdb(conn), SCHEMA_VERSION);
