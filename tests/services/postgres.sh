@@ -208,8 +208,14 @@ crash() {
     echo "postgres.sh: killed"
 }
 
+fingerprint() {
+    openssl x509 -noout -fingerprint "$@" 2>/dev/null || true
+}
+
 # As the server's user and for nobody else, or PostgreSQL would not take the key. Connections that are open stay as they are.
 certificate() {
+    local i shown
+
     bin=$(find_bin)
     user=$(find_user)
     postmaster >/dev/null || die "not running"
@@ -217,7 +223,15 @@ certificate() {
     (umask 077 && as_server tee "$dir/data/server.key" <"$2" >/dev/null)
     grep -qx 'ssl = on' "$dir/data/postgresql.conf" || as_server tee -a "$dir/data/postgresql.conf" <<<"ssl = on" >/dev/null
     as_server pg_ctl -D "$dir/data" -s reload
-    echo "postgres.sh: a certificate is in place"
+    for ((i = 0; i < 100; i++)); do
+        shown=$(openssl s_client -starttls postgres -connect "127.0.0.1:$(<"$dir/port")" 2>/dev/null </dev/null | fingerprint)
+        if [[ $shown == "$(fingerprint -in "$1")" ]]; then
+            echo "postgres.sh: shows the certificate"
+            return
+        fi
+        sleep 0.1
+    done
+    die "PostgreSQL does not take the certificate: $(tail -n 1 "$dir/log")"
 }
 
 print_env() {
