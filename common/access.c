@@ -2,12 +2,18 @@
 
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/scoped.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { DAY_PAUSE_US = 900 * 1000000, CREDENTIALS_PAUSE_US = 30 * 1000000, LOGIN_PAUSE_MAX_US = 60 * 1000000 };
+enum {
+    LEASE_US = 200000, /* a lease's slots take that long */
+    AHEAD_US = 100000, /* the next lease is asked for so long before the last slot, for it takes its time too */
+    CLOCK_US = 10000000,
+};
 
 /* FNV-1a, 64 bit: enough to tell accounts apart in a table without keeping their keys there. */
 static void hash_key(const char *key, char ret[17])
@@ -33,10 +39,18 @@ static void wake_at(struct access *a, int64_t at_us)
         loop_timer_set(a->loop, &a->timer, at_us);
 }
 
+static void forget_clock(struct access *a)
+{
+    for (size_t i = 0; i < COUNT(a->clocks); i++)
+        a->clocks[i] = (struct access_clock){loop_now(a->loop), INT64_MIN, INT64_MAX};
+}
+
 struct fault access_open(struct access *a, const struct vendor *vendor, struct loop *loop, struct http *http,
                          int concurrency, bool blind, void (*changed)(void *of), void *of)
 {
-    *a = (struct access){.vendor = vendor, .loop = loop, .http = http, .changed = changed, .of = of, .timeout_ms = 15000};
+    *a = (struct access){.vendor = vendor, .loop = loop, .http = http, .changed = changed, .of = of, .timeout_ms = 15000,
+                         .day_pause_us = DAY_PAUSE_US};
+    forget_clock(a);
     a->timer = (struct loop_timer){.call = on_timer, .of = a};
     health_begin(&a->health, concurrency, blind && vendor->login_request, 500000, 30000000,
                  (uint32_t)getpid() * 2654435761u ^ (uint32_t)loop_now(loop));
@@ -186,6 +200,18 @@ int access_limit(const struct access *a)
     return open ? health_limit(&a->health, now) : 0;
 }
 
+void access_round(struct access *a)
+{
+    for (int i = 0; i < a->account_count; i++)
+        a->accounts[i].waiting = 0;
+}
+
+static void count_slots(const struct access *a, const char *outcome, int count)
+{
+    metric_add(metric_make(METRIC_COUNTER, "shelfwire_quota_slots_total", "Slots of the vendor's quota that were leased, by what came of them.",
+                           "vendor=\"%s\",outcome=\"%s\"", a->vendor->name, outcome), count);
+}
+
 bool access_take(struct access *a, int account)
 {
     struct access_account *q = &a->accounts[account];
@@ -202,10 +228,12 @@ bool access_take(struct access *a, int account)
     while (q->slot_count && q->slots[q->slot_at] + ACCESS_LATE_US < now) {
         q->slot_at++;
         q->slot_count--;
+        count_slots(a, "late", 1);
     }
     if (q->slot_count && q->slots[q->slot_at] <= now) {
         q->slot_at++;
         q->slot_count--;
+        count_slots(a, "used", 1);
         return true;
     }
     if (q->slot_count)
@@ -214,23 +242,31 @@ bool access_take(struct access *a, int account)
     return false;
 }
 
+/* Has it slots for all who wait, or for long enough? */
+static bool is_provided(const struct access_account *q, int64_t now)
+{
+    return q->waiting <= q->slot_count || (q->slot_count && q->slots[q->slot_at + q->slot_count - 1] > now + AHEAD_US);
+}
+
 int access_wants_lease(struct access *a, int64_t *ret_spacing_us, int *ret_slots)
 {
     int64_t now = loop_now(a->loop);
 
     for (int i = 0; i < a->account_count; i++) {
         struct access_account *q = &a->accounts[i];
-        if (!q->spacing_us || !q->waiting || q->leasing || q->slot_count || q->paused_until_us > now)
+        if (!q->spacing_us || q->leasing || q->paused_until_us > now || is_provided(q, now))
             continue;
         if (q->lease_at_us > now) {
             wake_at(a, q->lease_at_us);
             continue;
         }
-        int64_t slots = 200000 / q->spacing_us;
-        if (slots > q->waiting)
-            slots = q->waiting;
+        int64_t slots = LEASE_US / q->spacing_us, room = ACCESS_SLOTS_MAX - q->slot_count;
+        if (slots > q->waiting - q->slot_count)
+            slots = q->waiting - q->slot_count;
         slots = (slots < 1 ? 1 : slots) + q->lost;
-        *ret_slots = slots > ACCESS_SLOTS_MAX ? ACCESS_SLOTS_MAX : (int)slots;
+        if (room <= 0)
+            continue;
+        *ret_slots = (int)(slots > room ? room : slots);
         *ret_spacing_us = q->spacing_us;
         q->leasing = true;
         return i;
@@ -238,27 +274,54 @@ int access_wants_lease(struct access *a, int64_t *ret_spacing_us, int *ret_slots
     return -1;
 }
 
-void access_leased(struct access *a, int account, int64_t sent_us, int64_t first_in_us, int given, int64_t paused_us,
-                   const char *why)
+/* A time of PostgreSQL's on our clock, no earlier than it can be; ret_doubt_us: it may be so much earlier in truth. */
+static int64_t on_our_clock(struct access *a, int64_t sent_us, int64_t said_us, int64_t *ret_doubt_us)
+{
+    int64_t now = loop_now(a->loop), least = sent_us - said_us, most = now - said_us;
+    struct access_clock *c = a->clocks;
+
+    if (now - c[0].since_us > CLOCK_US) {
+        c[1] = c[0];
+        c[0] = (struct access_clock){now, INT64_MIN, INT64_MAX};
+    }
+    for (int i = 0; i < 2; i++)
+        if (least > c[i].most_us || most < c[i].least_us)
+            forget_clock(a); /* one of them was set */
+    c[0].least_us = least > c[0].least_us ? least : c[0].least_us;
+    c[0].most_us = most < c[0].most_us ? most : c[0].most_us;
+    least = c[1].least_us > c[0].least_us ? c[1].least_us : c[0].least_us;
+    most = c[1].most_us < c[0].most_us ? c[1].most_us : c[0].most_us;
+    *ret_doubt_us = most - least;
+    return said_us + most;
+}
+
+static void add_slots(struct access_account *q, int64_t first_us, int count)
+{
+    if (q->slot_at + q->slot_count + count > ACCESS_SLOTS_MAX) {
+        memmove(q->slots, q->slots + q->slot_at, (size_t)q->slot_count * sizeof *q->slots);
+        q->slot_at = 0;
+    }
+    for (int i = 0; i < count; i++)
+        q->slots[q->slot_at + q->slot_count++] = first_us + i * q->spacing_us;
+}
+
+void access_leased(struct access *a, int account, int64_t sent_us, int64_t said_us, int64_t first_in_us, int given,
+                   int64_t paused_us, const char *why)
 {
     struct access_account *q = &a->accounts[account];
-    int64_t now = loop_now(a->loop);
+    int64_t doubt, at = on_our_clock(a, sent_us, said_us, &doubt);
 
     q->leasing = false;
-    q->waiting = 0;
     if (paused_us > 0) {
         access_paused(a, q->hash, paused_us, why);
     } else if (!given) {
-        q->lease_at_us = now + first_in_us;
-        q->waiting = 1;
+        q->lease_at_us = loop_now(a->loop) + first_in_us;
+        wake_at(a, q->lease_at_us);
     } else {
-        int64_t lost = now - sent_us > ACCESS_LATE_US ? (now - sent_us + q->spacing_us - 1) / q->spacing_us : 0;
+        int64_t lost = doubt > ACCESS_LATE_US ? (doubt + q->spacing_us - 1) / q->spacing_us : 0;
         q->lost = lost < ACCESS_SLOTS_MAX ? (int)lost : ACCESS_SLOTS_MAX - 1;
-        q->slot_at = 0;
-        q->slot_count = given > lost ? given - (int)lost : 0;
-        q->waiting = !q->slot_count;
-        for (int i = 0; i < q->slot_count; i++)
-            q->slots[i] = now + first_in_us + i * q->spacing_us;
+        add_slots(q, at + first_in_us, given > q->lost ? given - q->lost : 0);
+        count_slots(a, "doubtful", given < q->lost ? given : q->lost);
     }
     a->changed(a->of);
 }
@@ -310,7 +373,7 @@ void access_answered(struct access *a, int account, uint32_t key, uint32_t token
         if (left >= 0)
             q->calls_left = left;
         if (left >= 0 && a->vendor->calls_left_min && left <= *a->vendor->calls_left_min)
-            pause_account(a, q, DAY_PAUSE_US, "the day's calls that are not ours to use are reached", true);
+            pause_account(a, q, a->day_pause_us, "the day's calls that are not ours to use are reached", true);
     }
     switch (answer->verdict) {
     case DONE:
@@ -327,7 +390,7 @@ void access_answered(struct access *a, int account, uint32_t key, uint32_t token
         switch (answer->cause) {
         case CAUSE_TOKEN: token_refused(a, token_serial); break;
         case CAUSE_RATE: pause_account(a, q, wait_us > 0 ? wait_us : 1000000, answer->reason, true); break;
-        case CAUSE_DAY: pause_account(a, q, wait_us > 0 ? wait_us : DAY_PAUSE_US, answer->reason, true); break;
+        case CAUSE_DAY: pause_account(a, q, wait_us > 0 ? wait_us : a->day_pause_us, answer->reason, true); break;
         case CAUSE_CREDENTIALS:
             log_about(LOG_ERROR, a->vendor->name, "%s", answer->reason);
             pause_account(a, q, CREDENTIALS_PAUSE_US, answer->reason, false);
@@ -344,6 +407,17 @@ void access_answered(struct access *a, int account, uint32_t key, uint32_t token
             break;
         }
     }
+}
+
+int64_t access_paused_us(const struct access *a)
+{
+    int64_t now = loop_now(a->loop), least = INT64_MAX;
+
+    for (int i = 0; i < a->account_count; i++) {
+        int64_t left = a->accounts[i].paused_until_us - now;
+        least = left < least ? left : least;
+    }
+    return least > 0 ? least : 0;
 }
 
 void access_trouble(const struct access *a, struct text *to)

@@ -92,7 +92,9 @@ static struct fault unconnected_words(struct db *d)
     char why[100];
 
     answer_quote(why, sizeof why, PQerrorMessage(d->conn), strlen(PQerrorMessage(d->conn)));
-    return FAULT(RETRY, "no connection to PostgreSQL: %s; see PGHOST, PGPORT, PGUSER, PGPASSWORD(_FILE), PGDATABASE", why);
+    const char *advice = pg_advice(why);
+    return FAULT(RETRY, "no connection to PostgreSQL: %s; %s", why,
+                 advice ? advice : "see PGHOST, PGPORT, PGUSER, PGPASSWORD(_FILE), PGDATABASE");
 }
 
 static void watch(struct db *d)

@@ -5,6 +5,7 @@
 #include "common/scoped.h"
 
 #include <curl/curl.h>
+#include <openssl/x509_vfy.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -40,6 +41,7 @@ struct http {
     int socket_room;
     const char *ca_file;
     bool proxy_wanted;
+    bool answered; /* by anybody yet */
     int connections_max;
     struct http_exchange under_way; /* list head */
     struct http_exchange *idle;
@@ -238,6 +240,17 @@ static int on_said(CURL *easy, curl_infotype what, char *bytes, size_t len, void
 }
 #endif
 
+/* libcurl would say it of every call, and only then. */
+static struct fault check_authority(const char *file)
+{
+    if (access(file, R_OK) < 0)
+        return FAULT(MISUSE, "VENDOR_CA_FILE: cannot read %s", file);
+    X509_STORE *store = X509_STORE_new();
+    bool good = store && X509_STORE_load_file(store, file);
+    X509_STORE_free(store);
+    return good ? FAULT_OK : FAULT(MISUSE, "VENDOR_CA_FILE: there is no certificate (PEM) in %s", file);
+}
+
 struct fault http_open(struct http **ret, struct loop *loop, int connections_max, const char *ca_file)
 {
     static const char *const proxies[] = {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"};
@@ -248,9 +261,10 @@ struct fault http_open(struct http **ret, struct loop *loop, int connections_max
         free(h);
         return FAULT(FATAL, "cannot start libcurl");
     }
-    if (ca_file && access(ca_file, R_OK) < 0) {
+    struct fault f = ca_file ? check_authority(ca_file) : FAULT_OK;
+    if (f.kind) {
         http_close(h);
-        return FAULT(MISUSE, "VENDOR_CA_FILE: cannot read %s", ca_file);
+        return f;
     }
     h->loop = loop;
     h->ca_file = ca_file;
@@ -475,6 +489,44 @@ static const char *watched(struct http_exchange *x)
     return text_str(&x->watched);
 }
 
+/* What to look at where TLS is the matter; "" where it is not. */
+static const char *tls_advice(const struct http_exchange *x, CURLcode code)
+{
+    long why = 0;
+
+    if (code == CURLE_PEER_FAILED_VERIFICATION) {
+        if (strstr(x->error, "subject name")) /* libcurl compares names itself, and OpenSSL has no complaint */
+            return "; see the URL's host";
+        curl_easy_getinfo(x->easy, CURLINFO_SSL_VERIFYRESULT, &why);
+        return why == X509_V_ERR_CERT_HAS_EXPIRED ? "; it must be renewed there, or this computer's clock is wrong"
+                                                  : "; is it of a private authority? See VENDOR_CA_FILE";
+    }
+    if (code == CURLE_SSL_CONNECT_ERROR && strstr(x->error, "wrong version number"))
+        return "; it speaks no TLS: see the URL";
+    bool cut = code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR || code == CURLE_UNSUPPORTED_PROTOCOL;
+    if (cut && !x->http->answered && !strncmp(text_str(&x->url), "http:", 5))
+        return "; does it want https? See the URL";
+    return "";
+}
+
+static const char *what_failed(struct http_exchange *x, CURLcode code)
+{
+    if (x->too_large)
+        return "the answer is larger than 16 MiB";
+    if (x->enough)
+        return "no more of the answer was wanted";
+    if (code == CURLE_OK)
+        return "the connection closed within the answer's head";
+    if (code == CURLE_ABORTED_BY_CALLBACK)
+        return "the connection closed before an answer came";
+    if (!x->error[0])
+        snprintf(x->error, sizeof x->error, "%s", curl_easy_strerror(code));
+    const char *advice = tls_advice(x, code);
+    size_t len = strlen(x->error);
+    snprintf(x->error + len, sizeof x->error - len, "%s", advice);
+    return x->error;
+}
+
 static void finish(struct http *h)
 {
     CURLMsg *message;
@@ -495,6 +547,7 @@ static void finish(struct http *h)
         res.duration_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000 - x->since_us;
         if (code == CURLE_OK && x->headed && !x->enough) {
             res.end = HTTP_ANSWERED;
+            h->answered = true;
             curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
             curl_easy_getinfo(x->easy, CURLINFO_CONTENT_TYPE, &type);
             res.status = (int)status;
@@ -509,12 +562,7 @@ static void finish(struct http *h)
             res.end = x->started ? HTTP_UNKNOWN : HTTP_NOT_SENT;
             res.withheld = x->withheld && !x->started;
             res.body = "";
-            res.error = x->too_large            ? "the answer is larger than 16 MiB"
-                        : x->enough             ? "no more of the answer was wanted"
-                        : code == CURLE_OK      ? "the connection closed within the answer's head"
-                        : code == CURLE_ABORTED_BY_CALLBACK ? "the connection closed before an answer came"
-                        : x->error[0]           ? x->error
-                                                : curl_easy_strerror(code);
+            res.error = what_failed(x, code);
         }
         curl_multi_remove_handle(h->multi, x->easy);
         unlink_exchange(x);

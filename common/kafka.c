@@ -1,6 +1,7 @@
 #include "common/kafka.h"
 
 #include "common/injection.h"
+#include "common/kafka_trouble.h"
 #include "common/log.h"
 #include "common/memory.h"
 #include "common/orphans.h"
@@ -8,6 +9,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -15,7 +17,7 @@
 
 extern char **environ;
 
-enum { ASK_AGAIN_US = 1000000, LEARN_MS = 200, LEARN_AGAIN_US = 10000000, SEEK_MS = 1000 };
+enum { ASK_MS = 300, ASK_AGAIN_US = 1000000, LEARN_MS = 200, LEARN_AGAIN_US = 10000000, SEEK_MS = 1000 };
 
 static const char *bootstrap_servers, *topic_prefix;
 static int64_t topic_partitions, topic_replicas, topic_retention_days;
@@ -28,7 +30,7 @@ const struct setting kafka_settings[] = {
     {"TOPIC_PARTITIONS", SET_WHOLE, "10", .least = 1, .most = 1000, .to = &topic_partitions,
      .help = "partitions of a topic made by us; never changed later: it bounds how many workers of a stage can share the work"},
     {"TOPIC_REPLICAS", SET_WHOLE, "-1", .least = -1, .most = 10, .to = &topic_replicas,
-     .help = "replicas of a topic made by us; -1: the brokers' default"},
+     .help = "replicas of a topic made by us, with min.insync.replicas=2 from 3 on; -1: the brokers' defaults of both"},
     {"TOPIC_RETENTION_DAYS", SET_WHOLE, "30", .least = 1, .most = 3650, .to = &topic_retention_days,
      .help = "how long a topic made by us keeps messages (dead letters are kept without end)"},
     {0}};
@@ -88,7 +90,7 @@ static const char *const common_defaults[][2] = {
     {"reconnect.backoff.ms", "50"},
     {"reconnect.backoff.max.ms", "1000"},
     {"allow.auto.create.topics", "false"},
-    {"log.connection.close", "false"},
+    {"log.connection.close", "true"}, /* or nobody would be told of a broker that hangs up at once; see on_log */
 };
 
 const char *kafka_topic(const char *name)
@@ -122,45 +124,72 @@ static struct fault set(rd_kafka_conf_t *conf, const char *property, const char 
     return FAULT_OK;
 }
 
-/* Properties given as KAFKA_*; only: when not NULL, only the one with this name is looked for and returned. */
-static struct fault from_environment(rd_kafka_conf_t *conf, const char *only, const char **ret)
-{
-    char property[128], variable[160];
+/* The properties given as KAFKA_*, read once: a file of a secret may be gone later, and each reading would be kept. */
+static struct given {
+    char variable[160], property[128];
+    const char *value;
+} *given;
+static int given_count;
+static bool given_read;
 
-    for (char **entry = environ; *entry; entry++) {
+static struct fault add_given(const char *variable)
+{
+    struct given it;
+
+    snprintf(it.variable, sizeof it.variable, "%s", variable);
+    if (!property_of(variable, strlen(variable), it.property) || !strcmp(variable, "KAFKA_BOOTSTRAP_SERVERS"))
+        return FAULT_OK;
+    TRY(settings_value(variable, &it.value));
+    if (!it.value)
+        return FAULT_OK;
+    struct given *more = realloc(given, (size_t)(given_count + 1) * sizeof *given);
+    if (!more)
+        return FAULT(FATAL, "out of memory");
+    given = more;
+    given[given_count++] = it;
+    return FAULT_OK;
+}
+
+static struct fault read_environment(void)
+{
+    char variable[160];
+
+    for (char **entry = environ; *entry && !given_read; entry++) {
         size_t len = strcspn(*entry, "=");
-        const char *value;
         if (strncmp(*entry, "KAFKA_", 6) != 0 || len >= sizeof variable)
             continue;
         if (len > 5 && !strncmp(*entry + len - 5, "_FILE", 5))
             len -= 5;
         snprintf(variable, sizeof variable, "%.*s", (int)len, *entry);
-        if (!property_of(variable, len, property) || !strcmp(variable, "KAFKA_BOOTSTRAP_SERVERS"))
-            continue;
-        TRY(settings_value(variable, &value));
-        if (!value)
-            continue;
-        if (only) {
-            if (!strcmp(only, property))
-                *ret = value;
-            continue;
-        }
-        for (size_t i = 0; i < COUNT(refused); i++)
-            if (!strcmp(property, refused[i].property))
-                return FAULT(MISUSE, "%s is refused: %s; unset it", variable, refused[i].why);
-        if (rd_kafka_conf_set(conf, property, value, NULL, 0) != RD_KAFKA_CONF_OK)
+        TRY(add_given(variable));
+    }
+    given_read = true;
+    return FAULT_OK;
+}
+
+static struct fault set_given(rd_kafka_conf_t *conf)
+{
+    TRY(read_environment());
+    for (int i = 0; i < given_count; i++) {
+        const struct given *it = &given[i];
+        for (size_t r = 0; r < COUNT(refused); r++)
+            if (!strcmp(it->property, refused[r].property))
+                return FAULT(MISUSE, "%s is refused: %s; unset it", it->variable, refused[r].why);
+        if (rd_kafka_conf_set(conf, it->property, it->value, NULL, 0) != RD_KAFKA_CONF_OK)
             return FAULT(MISUSE, "%s: librdkafka does not take this value for a property named %s, or knows no such property",
-                         variable, property);
+                         it->variable, it->property);
     }
     return FAULT_OK;
 }
 
 static const char *property(const char *name)
 {
-    const char *value = NULL;
+    struct fault f = read_environment(); /* what is wrong with it was said at the start */
 
-    from_environment(NULL, name, &value);
-    return value;
+    for (int i = 0; !f.kind && i < given_count; i++)
+        if (!strcmp(given[i].property, name))
+            return given[i].value;
+    return NULL;
 }
 
 const char *kafka_instance(void)
@@ -178,10 +207,47 @@ int kafka_session_ms(void)
 
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *words)
 {
+    static const char *const told[] = {"FAIL", "ERROR", "SSL", "SSLCERTVRFY", "SSLPASSWD"};
+    bool away = false;
+
     (void)rk;
     /* a broker that is away is said once, by the error callback, and shown in /readyz; librdkafka says it for ever */
-    bool away = !strcmp(facility, "FAIL") || !strcmp(facility, "ERROR");
+    for (size_t i = 0; i < COUNT(told); i++)
+        away = away || !strcmp(facility, told[i]);
     log_about(level <= 3 && !away ? LOG_WARN : LOG_DEBUG, "kafka", "%s: %s", facility, words);
+}
+
+static atomic_int certificate_error; /* why the last broker's certificate was not believed: nothing else says it */
+
+/* Believes what OpenSSL does; on a thread of librdkafka's. */
+static int on_certificate(rd_kafka_t *rk, const char *broker, int32_t id, int *x509_error, int depth, const char *certificate,
+                          size_t size, char *ret_why, size_t why_size, void *opaque)
+{
+    (void)rk;
+    (void)broker;
+    (void)id;
+    (void)depth;
+    (void)certificate;
+    (void)size;
+    (void)opaque;
+    if (!*x509_error)
+        return 1;
+    certificate_error = *x509_error;
+    snprintf(ret_why, why_size, "X509 error %d", *x509_error);
+    return 0;
+}
+
+/* What librdkafka says of a broker is kept: of "all are down", or of no answer, nobody learns why. */
+static void note_trouble(struct kafka_trouble *last, int err, const char *said)
+{
+    if (err == RD_KAFKA_RESP_ERR__TRANSPORT || err == RD_KAFKA_RESP_ERR__AUTHENTICATION || err == RD_KAFKA_RESP_ERR__SSL ||
+        err == RD_KAFKA_RESP_ERR__RESOLVE)
+        *last = kafka_trouble_read(said, certificate_error, rd_kafka_version());
+}
+
+static struct fault unusable(const char *why)
+{
+    return FAULT(MISUSE, "%s", kafka_trouble_read(why, 0, rd_kafka_version()).what);
 }
 
 static struct fault set_all(rd_kafka_conf_t *conf, const char *const properties[][2], size_t count)
@@ -205,12 +271,13 @@ static struct fault configure(rd_kafka_conf_t **ret, const char *program, const 
     if (!f.kind)
         f = set(conf, "client.id", program);
     if (!f.kind)
-        f = from_environment(conf, NULL, NULL);
+        f = set_given(conf);
     if (f.kind) {
         rd_kafka_conf_destroy(conf);
         return f;
     }
     rd_kafka_conf_set_log_cb(conf, on_log);
+    rd_kafka_conf_set_ssl_cert_verify_cb(conf, on_certificate);
     *ret = conf;
     return FAULT_OK;
 }
@@ -237,6 +304,7 @@ struct kafka_producer {
     int event_fd;
     struct loop_fd watch;
     struct loop_timer reopen_timer;
+    struct kafka_trouble trouble; /* the last there was with a broker */
     bool fatal;
 };
 
@@ -246,6 +314,8 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaqu
 
     if (m->err && rd_kafka_fatal_error(rk, NULL, 0))
         p->fatal = true;
+    if (!m->err)
+        p->trouble = (struct kafka_trouble){0};
     INJECTION_POINT(delivered);
     p->delivered(m->_private, m->err ? rd_kafka_err2str(m->err) : NULL);
     INJECTION_POINT(delivered_done);
@@ -258,6 +328,7 @@ static void on_producer_error(rd_kafka_t *rk, int err, const char *reason, void 
     (void)rk;
     if (err == RD_KAFKA_RESP_ERR__FATAL)
         p->fatal = true;
+    note_trouble(&p->trouble, err, reason);
     log_about(err == RD_KAFKA_RESP_ERR__FATAL ? LOG_WARN : LOG_DEBUG, "kafka", "producer: %s", reason);
 }
 
@@ -278,7 +349,7 @@ static struct fault producer_start(struct kafka_producer *p)
     p->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
     if (!p->rk) {
         rd_kafka_conf_destroy(conf);
-        return FAULT(MISUSE, "Kafka: %s", why);
+        return unusable(why);
     }
     rd_kafka_queue_t *queue = rd_kafka_queue_get_main(p->rk);
     rd_kafka_queue_io_event_enable(queue, p->event_fd, &(uint64_t){1}, sizeof(uint64_t));
@@ -407,6 +478,11 @@ rd_kafka_t *kafka_producer_handle(struct kafka_producer *p)
     return p->rk;
 }
 
+const char *kafka_producer_trouble(const struct kafka_producer *p)
+{
+    return p->trouble.what;
+}
+
 /* ---- topics ---- */
 
 enum { ANSWER_MS_MAX = 5000 };
@@ -472,6 +548,26 @@ static rd_kafka_resp_err_t ask_topics(rd_kafka_t *rk, const struct kafka_topic_p
     return err;
 }
 
+/* In slices, so that whoever is refused need not wait for the end. */
+static struct fault await_broker(struct kafka_producer *p, const struct kafka_topic_plan *plans, int count, int timeout_ms,
+                                 const struct rd_kafka_metadata **ret)
+{
+    rd_kafka_resp_err_t err;
+
+    do {
+        err = ask_topics(p->rk, plans, count, timeout_ms < ASK_MS ? timeout_ms : ASK_MS, ret);
+        if (!err) {
+            p->trouble = (struct kafka_trouble){0};
+            return FAULT_OK;
+        }
+        rd_kafka_poll(p->rk, 0); /* its words come as an event */
+        timeout_ms -= ASK_MS;
+    } while (timeout_ms > 0 && !p->trouble.refused);
+    if (p->trouble.kind)
+        return fault_make(p->trouble.refused ? FAULT_MISUSE : FAULT_RETRY, "%s", p->trouble.what);
+    return FAULT(RETRY, "no Kafka broker at %s: %s; see KAFKA_BOOTSTRAP_SERVERS", bootstrap_servers, rd_kafka_err2str(err));
+}
+
 struct fault kafka_ensure_topics(rd_kafka_t *rk, const struct kafka_topic_plan *plans, int count, int timeout_ms)
 {
     const struct rd_kafka_metadata *meta;
@@ -479,10 +575,7 @@ struct fault kafka_ensure_topics(rd_kafka_t *rk, const struct kafka_topic_plan *
     char why[256], retention[32];
     int missing = 0;
 
-    rd_kafka_resp_err_t err = ask_topics(rk, plans, count, timeout_ms, &meta);
-    if (err)
-        return FAULT(RETRY, "no Kafka broker at %s: %s; see KAFKA_BOOTSTRAP_SERVERS", bootstrap_servers,
-                     rd_kafka_err2str(err));
+    TRY(await_broker(rd_kafka_opaque(rk), plans, count, timeout_ms, &meta));
     snprintf(retention, sizeof retention, "%lld", (long long)topic_retention_days * 86400000);
     struct fault f = FAULT_OK;
     for (int i = 0; i < count && missing < 16; i++) {
@@ -495,6 +588,8 @@ struct fault kafka_ensure_topics(rd_kafka_t *rk, const struct kafka_topic_plan *
             break;
         }
         rd_kafka_NewTopic_set_config(t, "retention.ms", plans[i].dead_letters ? "-1" : retention);
+        if (topic_replicas >= 3) /* Kafka's default of 1 would acknowledge what a single broker has, and might take away */
+            rd_kafka_NewTopic_set_config(t, "min.insync.replicas", "2");
         if (plans[i].dead_letters)
             rd_kafka_NewTopic_set_config(t, "max.message.bytes", "8388608");
         news[missing++] = t;
@@ -529,7 +624,7 @@ struct fault kafka_committed(const char *program, const char *group, const char 
     rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
     if (!rk) {
         rd_kafka_conf_destroy(conf);
-        return FAULT(MISUSE, "Kafka: %s", why);
+        return unusable(why);
     }
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
     rd_kafka_topic_partition_list_add_range(list, topic, 0, partitions - 1);
@@ -581,8 +676,10 @@ struct kafka_consumer {
     int event_fd;
     struct loop_fd watch;
     struct partition *partitions;
-    bool joined, closing, away, fast; /* away: the trouble is that no broker is there */
-    char trouble[200];
+    bool joined, closing, away, down, fast; /* away: a broker is not there, or refuses us; down: all of them */
+    char trouble[240];
+    struct kafka_trouble last; /* of any broker: the others may do */
+    int said;                  /* the kind of trouble that was logged; 0: none */
     int64_t serve_at_us, heard_us;
     bool events_waiting;
     struct orphans *orphans; /* of a member with a name; others are assigned anew whenever one comes back */
@@ -674,10 +771,15 @@ static void is_back(struct kafka_consumer *c)
     if (!c->away)
         return;
     c->away = false;
+    c->last = (struct kafka_trouble){0};
     c->trouble[0] = '\0';
     if (!c->joined)
         joining(c);
+    if (!c->down)
+        return; /* one broker refuses us beside others that do not: nobody wants to read it at each of its tries */
     log_info("Kafka is there again");
+    c->down = false;
+    c->said = 0;
 }
 
 static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list, void *opaque)
@@ -743,20 +845,28 @@ static void on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_pa
     }
 }
 
+/* Once, until it is another one: each broker says it at every try. */
+static void say_trouble(struct kafka_consumer *c, const struct kafka_trouble *t)
+{
+    if (c->said != t->kind)
+        log_warn("%s; trying again until it is there", t->what);
+    c->said = t->kind;
+    snprintf(c->trouble, sizeof c->trouble, "%s", t->what);
+    c->away = true;
+}
+
 static void on_consumer_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
 {
     struct kafka_consumer *c = opaque;
 
     (void)rk;
-    if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || err == RD_KAFKA_RESP_ERR__AUTHENTICATION ||
-        err == RD_KAFKA_RESP_ERR__SSL || err == RD_KAFKA_RESP_ERR__RESOLVE) {
-        if (!c->away || !strstr(c->trouble, reason))
-            log_warn("Kafka: %s; trying again until it is there", reason);
-        snprintf(c->trouble, sizeof c->trouble, "Kafka: %s", reason);
-        c->away = true;
-    } else {
-        log_about(LOG_DEBUG, "kafka", "%s: %s", rd_kafka_err2name((rd_kafka_resp_err_t)err), reason);
     }
+    note_trouble(&c->last, err, reason);
+    c->down = c->down || err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
+    if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || c->last.refused)
+        say_trouble(c, c->last.kind ? &c->last : &(struct kafka_trouble){.kind = -1, .what = "Kafka: all brokers are down"});
+    else
+        log_about(LOG_DEBUG, "kafka", "%s: %s", rd_kafka_err2name((rd_kafka_resp_err_t)err), reason);
 }
 
 static void on_consumer_event(void *of, uint32_t events)
@@ -787,7 +897,7 @@ static struct fault consumer_start(struct kafka_consumer *c)
     c->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
     if (!c->rk) {
         rd_kafka_conf_destroy(conf);
-        return FAULT(MISUSE, "Kafka: %s", why);
+        return unusable(why);
     }
     rd_kafka_poll_set_consumer(c->rk);
     rd_kafka_queue_t *queue = rd_kafka_queue_get_consumer(c->rk);
@@ -799,7 +909,7 @@ static struct fault consumer_start(struct kafka_consumer *c)
     rd_kafka_topic_partition_list_destroy(topics);
     if (err)
         return FAULT(FATAL, "Kafka: cannot subscribe to %s: %s", c->topic, rd_kafka_err2str(err));
-    c->asking = c->away = false;
+    c->asking = c->away = c->down = false;
     joining(c);
     return FAULT_OK;
 }

@@ -64,6 +64,8 @@ bool kafka_produce(struct kafka_producer *p, struct kafka_message *m, void *of);
 /* Waits for what is under way, serving the callbacks; true when nothing is left. */
 bool kafka_flush(struct kafka_producer *p, int timeout_ms);
 rd_kafka_t *kafka_producer_handle(struct kafka_producer *p);
+/* The last trouble with a broker since a message was delivered, or "". */
+const char *kafka_producer_trouble(const struct kafka_producer *p);
 
 /* ---- topics ---- */
 
@@ -73,8 +75,9 @@ struct kafka_topic_plan {
 };
 
 /*
- * Makes the topics that are missing, if the broker allows it. RETRY: no broker within timeout_ms, or, where one is there and
- * does not answer in time, within more of it at each try, up to some seconds. MISUSE: a topic is missing and may not be made.
+ * Makes the topics that are missing, if the broker allows it; rk is a producer's. RETRY: no broker within timeout_ms, or, where one
+ * is there and does not answer in time, within more of it at each try, up to some seconds. MISUSE: a topic is missing and may not be
+ * made, or the broker is there, and certificates or passwords do not agree.
  */
 struct fault kafka_ensure_topics(rd_kafka_t *rk, const struct kafka_topic_plan *plans, int count, int timeout_ms);
 

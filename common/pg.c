@@ -35,6 +35,27 @@ void pg_parameters(const char *application_name, const char *keywords[8], const 
     values[n] = NULL;
 }
 
+const char *pg_advice(const char *why)
+{
+    static const struct {
+        const char *said, *advice;
+    } refusals[] = {
+        {"certificate verify failed", "its certificate has expired, or is of an authority that PGSSLROOTCERT does not hold"},
+        {"does not match host name", "its certificate is for another name: see PGHOST"},
+        {"root certificate file", "see PGSSLROOTCERT, PGSSLMODE"},
+        {"does not support SSL", "it speaks no TLS: see PGSSLMODE, PGPORT"},
+        {"no encryption", "perhaps it wants TLS: see PGSSLMODE, PGUSER, PGDATABASE"},
+        {"client certificate", "see PGSSLCERT, PGSSLKEY"},
+        {"certificate file", "see PGSSLCERT, PGSSLKEY"},
+        {"private key file", "see PGSSLCERT, PGSSLKEY"},
+    };
+
+    for (size_t i = 0; i < COUNT(refusals); i++)
+        if (strstr(why, refusals[i].said))
+            return refusals[i].advice;
+    return NULL;
+}
+
 struct fault pg_connection_fault(PGconn *conn, bool away)
 {
     const char *keywords[8], *values[8];
@@ -45,7 +66,13 @@ struct fault pg_connection_fault(PGconn *conn, bool away)
     /* it is there, and yet this may pass: no connection is free just now, or it is starting */
     bool busy = strstr(why, "too many") || strstr(why, "remaining connection slots") || strstr(why, "starting up") ||
                 strstr(why, "shutting down") || strstr(why, "recovery");
-    if (!away && !busy && PQpingParams(keywords, values, 0) == PQPING_OK)
+    const char *advice = pg_advice(why);
+    if (advice)
+        return fault_make(away ? FAULT_RETRY : FAULT_MISUSE, "PostgreSQL and we do not agree: %s; %s", why, advice);
+    PGPing ping = away || busy ? PQPING_NO_RESPONSE : PQpingParams(keywords, values, 0);
+    if (ping == PQPING_NO_ATTEMPT)
+        return FAULT(MISUSE, "PostgreSQL: %s; see the PG* variables", why);
+    if (ping == PQPING_OK)
         return FAULT(MISUSE, "PostgreSQL refuses us: %s; see PGHOST, PGUSER, PGPASSWORD(_FILE), PGDATABASE", why);
     return FAULT(RETRY, "PostgreSQL is not there: %s; see PGHOST, PGPORT", why);
 }

@@ -37,10 +37,13 @@ struct fault pg_result(PGconn *conn, PGresult *res, PGresult **ret);
 struct fault pg_open_start(PGconn **ret, const char *application_name);
 
 /*
- * A failed connection as a fault: RETRY, or MISUSE where the server is there and refuses us, which takes another connection to
- * learn; not when it may only be `away`.
+ * A failed connection as a fault: RETRY, or MISUSE where the server is there and refuses us, or its certificate will not do. The
+ * former takes another connection to learn. Never MISUSE when it may only be `away`.
  */
 struct fault pg_connection_fault(PGconn *conn, bool away);
+
+/* What to do about libpq's words where TLS is what they are about, else NULL. */
+const char *pg_advice(const char *why);
 
 /* The keywords and values both kinds of connection are made with. */
 void pg_parameters(const char *application_name, const char *keywords[8], const char *values[8]);

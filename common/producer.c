@@ -69,7 +69,7 @@ struct producer {
     struct http *http;
     PGconn *conn; /* NULL: lost, or never had */
     bool started, opened, locked, caught_up, topics_known, log_known, once, said_pg, said_lock, said_kafka;
-    char pg_trouble[240], source[80];
+    char pg_trouble[240], topics_trouble[240], source[80];
     struct kafka_producer *kafka;
     struct status *status;
     struct {
@@ -113,10 +113,10 @@ static void disconnect(struct producer *p, const char *why)
     p->conn = NULL;
     p->locked = p->caught_up = false;
     producer_doubt(p);
-    snprintf(p->pg_trouble, sizeof p->pg_trouble, "%s", why);
     p->connect_at_us = loop_now(p->loop) + SECOND_US;
-    if (!p->said_pg && !p->once)
+    if (!p->once && (!p->said_pg || strcmp(p->pg_trouble, why) != 0))
         log_warn("%s; waiting for it", why);
+    snprintf(p->pg_trouble, sizeof p->pg_trouble, "%s", why);
     p->said_pg = true;
 }
 
@@ -983,7 +983,7 @@ void producer_trouble(const struct producer *p, struct text *why)
     else if (!p->locked)
         text_printf(why, "another producer of %s is at work; ", p->plan->source);
     else if (!p->topics_known)
-        text_puts(why, "no Kafka broker yet; ");
+        text_printf(why, "%s; ", *p->topics_trouble ? p->topics_trouble : "no Kafka broker yet");
     else if (p->guard.held)
         text_printf(why, "%s: somebody must say SELECT database_restored('name'); ", p->guard.why);
     else if (!p->guard.trusted)
@@ -1014,6 +1014,8 @@ static bool is_ready(void *of, struct text *why)
     } else if (p->round_pending && loop_now(p->loop) - p->round_us > (int64_t)KAFKA_SLOW_S * SECOND_US) {
         text_printf(why, "Kafka has not acknowledged %d messages for %" PRId64 " s; ", p->round_pending,
                     (loop_now(p->loop) - p->round_us) / SECOND_US);
+        if (*kafka_producer_trouble(p->kafka))
+            text_printf(why, "%s; ", kafka_producer_trouble(p->kafka));
         ready = false;
     }
     p->plan->trouble(why);
@@ -1027,7 +1029,7 @@ static struct fault upkeep_topics(struct producer *p)
     if (p->topics_known)
         return FAULT_OK;
     if (loop_now(p->loop) < p->topics_at_us)
-        return FAULT(RETRY, "no Kafka broker yet");
+        return FAULT(RETRY, "%s", p->topics_trouble);
     for (int i = 0; i < p->to_count; i++)
         plans[i] = (struct kafka_topic_plan){p->to[i].full, false};
     /* a topic that is made takes longer: the broker is there then */
@@ -1035,10 +1037,11 @@ static struct fault upkeep_topics(struct producer *p)
                                          p->plan->serves && p->said_kafka ? ASK_BROKER_SERVING_MS : ASK_BROKER_MS);
     p->topics_at_us = loop_now(p->loop) + SECOND_US;
     p->topics_known = !f.kind;
-    if (f.kind == FAULT_RETRY && !p->said_kafka)
+    if (f.kind && (f.kind == FAULT_RETRY || p->started) && strcmp(p->topics_trouble, f.what) != 0)
         log_warn("%s; waiting for it", f.what);
     else if (!f.kind && p->said_kafka)
         log_info("Kafka is there");
+    snprintf(p->topics_trouble, sizeof p->topics_trouble, "%s", f.what);
     p->said_kafka = f.kind != FAULT_NONE;
     return f;
 }

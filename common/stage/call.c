@@ -92,6 +92,7 @@ void worker_call(struct worker *w)
     int limit = access_limit(&w->access);
     int skipped = 0;
 
+    access_round(&w->access);
     if (w->suspect || !worker_heard(w))
         return;
     for (struct job *job = TAILQ_FIRST(&w->ready), *next; job && w->calling_n < limit && skipped < 64; job = next) {

@@ -156,8 +156,8 @@ static void on_looked(void *of, const struct db_outcome *out)
     at = progress_looked(w, out, at);
     if (lease >= 0) {
         const PGresult *res = out->results[at++];
-        access_leased(&w->access, lease, w->lease_sent_us, atoll(PQgetvalue(res, 0, 0)), atoi(PQgetvalue(res, 0, 1)),
-                      atoll(PQgetvalue(res, 0, 2)), PQgetvalue(res, 0, 3));
+        access_leased(&w->access, lease, w->lease_sent_us, atoll(PQgetvalue(res, 0, 4)), atoll(PQgetvalue(res, 0, 0)),
+                      atoi(PQgetvalue(res, 0, 1)), atoll(PQgetvalue(res, 0, 2)), PQgetvalue(res, 0, 3));
     }
     if (pulse) {
         const PGresult *res = out->results[at++];

@@ -24,6 +24,8 @@ static struct setting worker_settings[] = {
      .help = "longest such pause, milliseconds"},
     {"TRIES_MAX", SET_WHOLE, "6", .least = 1, .most = 1000, .to = &stage_settings.tries_max,
      .help = "failed tries after which a message is set aside, counted only while the vendor answers others"},
+    {"DAY_PAUSE_SECONDS", SET_WHOLE, "900", .least = 1, .most = 86400, .to = &stage_settings.day_pause_seconds,
+     .help = "how long no call is made when the vendor says that the day's are used up, before one is tried again"},
     {"VENDOR_CA_FILE", SET_TEXT, NULL, .to = &stage_settings.vendor_ca_file,
      .help = "file of a private certificate authority for the vendor (PEM); the system's when not set"},
     {0}};
@@ -199,6 +201,7 @@ static void refresh(void *of)
     metric_set(w->m_hand, w->hand_n);
     metric_set(w->m_flight, w->calling_n);
     metric_set(w->m_parked, w->parked_n);
+    metric_set(w->m_pause, (double)access_paused_us(&w->access) / 1e6);
     metric_set(w->m_turns, (double)loop_turns(w->loop));
     metric_set(w->m_oldest, (double)oldest_ms / 1000);
     if (w->access.accounts[0].calls_left >= 0)
@@ -229,6 +232,9 @@ static void make_metrics(struct worker *w)
     w->m_record_rows = metric_make(METRIC_COUNTER, "shelfwire_record_rows_total", "Outcomes written.", "%s", "");
     w->m_record_batches = metric_make(METRIC_COUNTER, "shelfwire_record_batches_total", "Transactions they took.", "%s", "");
     w->m_oldest = metric_make(METRIC_GAUGE, "shelfwire_oldest_message_seconds", "Age of the oldest unfinished message.", "%s", "");
+    w->m_pause = metric_make(METRIC_GAUGE, "shelfwire_vendor_pause_seconds",
+                             "For how long no call is made yet, because of a quota or because the vendor asked for it.",
+                             "vendor=\"%s\"", w->stage->vendor->name);
     w->m_seconds = metric_make(METRIC_HISTOGRAM, "shelfwire_vendor_call_seconds", "How long the vendor's calls take.",
                                "vendor=\"%s\"", w->stage->vendor->name);
 }
@@ -286,7 +292,9 @@ static struct db_statement look_statements[] = {
     [ST_EPOCHS] = {"INSERT INTO partition_owners AS o (topic, partition, epoch, owner) SELECT $1, p, 1, $2 FROM unnest($3::int[]) AS p"
                    " ON CONFLICT (topic, partition) DO UPDATE SET epoch = o.epoch + 1, owner = excluded.owner, since = clock_timestamp()"
                    " RETURNING partition, epoch", 3},
-    [ST_LEASE] = {"SELECT first_in_us, given, paused_us, coalesce(why, '') FROM quota_lease($1, $2, $3, $4)", 4},
+    /* the time is read when the lease has been made, so its slots are late by that, and never early */
+    [ST_LEASE] = {"SELECT first_in_us, given, paused_us, coalesce(why, ''), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+                  " FROM quota_lease($1, $2, $3, $4)", 4},
     [ST_PULSE] = {"SELECT account, (extract(epoch FROM least(paused_until, clock_timestamp() + interval '1 day') - clock_timestamp()) * 1000000)::bigint,"
                   " coalesce(paused_why, '') FROM quotas WHERE vendor = $1 AND paused_until > clock_timestamp()", 1},
     [ST_LOOK] = {NULL, 0},
@@ -365,6 +373,7 @@ static struct fault begin(struct worker *w, const struct stage *s, bool check)
     TRY(loop_open(&w->loop));
     TRY(http_open(&w->http, w->loop, (int)stage_settings.concurrency, stage_settings.vendor_ca_file));
     TRY(access_open(&w->access, s->vendor, w->loop, w->http, (int)stage_settings.concurrency, s->call == CALL_BLIND, on_changed, w));
+    w->access.day_pause_us = stage_settings.day_pause_seconds * 1000000;
     if (check)
         return FAULT_OK;
     make_metrics(w);
@@ -376,26 +385,27 @@ static struct fault begin(struct worker *w, const struct stage *s, bool check)
     return status_open(&w->status, w->loop, program_metrics_address, (int)program_metrics_port, &source);
 }
 
-/* Waits for PostgreSQL, saying so once; what waiting cannot mend is returned. */
+/* What it waits for is said once, until it is something else. */
+static void waits_for(struct worker *w, const char *what)
+{
+    if (strcmp(w->waits_for, what) != 0)
+        log_warn("%s; waiting for it", what);
+    text_copy(w->waits_for, sizeof w->waits_for, what);
+}
+
+/* What waiting cannot mend is returned. */
 static struct fault await_schema(struct worker *w)
 {
-    bool said = false;
-
     while (!loop_stopping(w->loop)) {
         PGconn *conn = NULL;
         struct fault f = pg_open(&conn, w->stage->name);
         if (!f.kind) {
             f = pg_check_schema(conn);
             PQfinish(conn);
-            if (f.kind != FAULT_RETRY)
-                return f;
         }
         if (f.kind != FAULT_RETRY)
             return f;
-        if (!said)
-            log_warn("%s; waiting for it", f.what);
-        text_copy(w->waits_for, sizeof w->waits_for, f.what);
-        said = true;
+        waits_for(w, f.what);
         loop_turn(w->loop, 500);
     }
     return FAULT_OK;
@@ -404,16 +414,12 @@ static struct fault await_schema(struct worker *w)
 static struct fault await_topics(struct worker *w)
 {
     const struct kafka_topic_plan plans[] = {{w->topic, false}, {w->topic_dead, true}, {w->topic_on, false}};
-    bool said = false;
 
     while (!loop_stopping(w->loop)) {
         struct fault f = kafka_ensure_topics(kafka_producer_handle(w->producer), plans, w->topic_on ? 3 : 2, 300);
         if (f.kind != FAULT_RETRY)
             return f;
-        if (!said)
-            log_warn("%s; waiting for it", f.what);
-        text_copy(w->waits_for, sizeof w->waits_for, f.what);
-        said = true;
+        waits_for(w, f.what);
         loop_turn(w->loop, 100);
     }
     return FAULT_OK;
@@ -512,6 +518,7 @@ static struct fault check_all(struct worker *w)
     SCOPED(PQfinish) PGconn *conn = NULL;
     const struct kafka_topic_plan none[1];
 
+    setvbuf(stdout, NULL, _IOLBF, 0); /* what is right is said before what is wrong, also into a file */
     TRY(pg_open(&conn, w->stage->name));
     TRY(pg_check_schema(conn));
     printf("ok  PostgreSQL: database %s, schema %d\n", PQdb(conn), SCHEMA_VERSION);

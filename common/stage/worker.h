@@ -45,7 +45,7 @@ enum {
 };
 
 struct stage_settings {
-    int64_t concurrency, drain_seconds, retry_ms_min, retry_ms_max, tries_max;
+    int64_t concurrency, drain_seconds, retry_ms_min, retry_ms_max, tries_max, day_pause_seconds;
     const char *vendor_ca_file;
 };
 extern struct stage_settings stage_settings;
@@ -184,7 +184,7 @@ struct worker {
     struct text key, value, text;
 
     struct metric *m_fetched, *m_done, *m_rejected, *m_unknown, *m_dropped, *m_on, *m_dead, *m_hand, *m_flight, *m_turns,
-        *m_parked, *m_look_rows, *m_look_batches, *m_record_rows, *m_record_batches, *m_seconds, *m_oldest;
+        *m_parked, *m_look_rows, *m_look_batches, *m_record_rows, *m_record_batches, *m_seconds, *m_oldest, *m_pause;
 };
 
 /* ---- job.c ---- */

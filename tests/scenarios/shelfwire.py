@@ -100,12 +100,13 @@ class Server:
 
 
 class Servers:
-    def __init__(self, folder, lines=4):
+    def __init__(self, folder, *kafka_arguments, lines=4, **kafka_env):
         """lines: how many ways of their own to Kafka there are, for programs that are cut off; see fires/lines.py."""
         os.chmod(folder, 0o711)  # PostgreSQL's user must reach what lies in it
         self.folder = pathlib.Path(folder)
         self.postgres = Server("postgres.sh", self.folder / "pg")
-        self.kafka = Server("kafka.sh", self.folder / "kafka", "--lines", str(lines))
+        ways = ("--lines", str(lines)) if lines else ()
+        self.kafka = Server("kafka.sh", self.folder / "kafka", *ways, *kafka_arguments, **kafka_env)
         self.bootstrap = self.kafka.env["KAFKA_BOOTSTRAP_SERVERS"]
         self.numbers = itertools.count(1)
         self.producer = self.make_producer()

@@ -21,6 +21,7 @@
 # Brokers are numbered from 1; each is also a controller. Broker N has DIR/broker-N: server.properties, data, pid, log.
 # Lines: a single broker may have further listeners, for clients that a test cuts off. Each listens on a port of its own and
 # tells its clients to come to another, where the test puts a forwarder. KAFKA_LINES has them as "PORT:ADVERTISED ...".
+# In a VALUE of --set, @PORT@ and @CONTROLLER_PORT@ are the broker's own: listeners=PLAINTEXT://127.0.0.1:@PORT@,... adds one.
 # Topics are never made by themselves. With three brokers, killing one leaves a quorum; what happens to a client then takes
 # the time it takes in production (broker.session.timeout.ms is left at 9 s, with one broker it is 3 s, so that a start
 # after a crash is short).
@@ -147,7 +148,8 @@ END
     if ((brokers == 1)); then
         printf '%s\n' broker.session.timeout.ms=3000 broker.heartbeat.interval.ms=500
     fi
-    ((${#extra[@]} == 0)) || printf '%s\n' "${extra[@]}"
+    local -a set=("${extra[@]//@PORT@/${port[2 * n - 2]}}")
+    ((${#extra[@]} == 0)) || printf '%s\n' "${set[@]//@CONTROLLER_PORT@/${port[2 * n - 1]}}"
 }
 
 create() { # create BROKERS

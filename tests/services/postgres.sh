@@ -5,6 +5,8 @@
 #   postgres.sh start DIR [PORT]   start, or start again; PORT 0 or none: a free one, then always the same
 #   postgres.sh stop DIR           stop cleanly (a "fast" shutdown)
 #   postgres.sh kill DIR           crash: kill -9 of the server and its children; "start" then recovers
+#   postgres.sh certificate DIR CERTIFICATE KEY
+#                                  TLS on 127.0.0.1 with these PEM files from now on, for those who ask for it; or with others
 #   postgres.sh env DIR            assignments for eval: PGHOST PGPORT PGUSER PGDATABASE PGPASSWORD
 #
 # FSYNC=off         faster and unsafe: a crash of the machine may lose data, a crash of the server does not
@@ -19,7 +21,7 @@ set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
-    echo "usage: postgres.sh start DIR [PORT] | stop DIR | kill DIR | env DIR" >&2
+    echo "usage: postgres.sh start DIR [PORT] | stop DIR | kill DIR | certificate DIR CERTIFICATE KEY | env DIR" >&2
     exit 2
 }
 
@@ -206,6 +208,32 @@ crash() {
     echo "postgres.sh: killed"
 }
 
+fingerprint() {
+    openssl x509 -noout -fingerprint "$@" 2>/dev/null || true
+}
+
+# As the server's user and for nobody else, or PostgreSQL would not take the key. Connections that are open stay as they are.
+certificate() {
+    local i shown
+
+    bin=$(find_bin)
+    user=$(find_user)
+    postmaster >/dev/null || die "not running"
+    as_server tee "$dir/data/server.crt" <"$1" >/dev/null
+    (umask 077 && as_server tee "$dir/data/server.key" <"$2" >/dev/null)
+    grep -qx 'ssl = on' "$dir/data/postgresql.conf" || as_server tee -a "$dir/data/postgresql.conf" <<<"ssl = on" >/dev/null
+    as_server pg_ctl -D "$dir/data" -s reload
+    for ((i = 0; i < 100; i++)); do
+        shown=$(openssl s_client -starttls postgres -connect "127.0.0.1:$(<"$dir/port")" 2>/dev/null </dev/null | fingerprint)
+        if [[ $shown == "$(fingerprint -in "$1")" ]]; then
+            echo "postgres.sh: shows the certificate"
+            return
+        fi
+        sleep 0.1
+    done
+    die "PostgreSQL does not take the certificate: $(tail -n 1 "$dir/log")"
+}
+
 print_env() {
     [[ -e $dir/created ]] || die "nothing was started in $dir"
     printf 'PGHOST=%q\nPGPORT=%s\nPGUSER=shelfwire\nPGDATABASE=shelfwire\nPGPASSWORD=%s\n' \
@@ -220,6 +248,7 @@ case $1:$# in
     start:2 | start:3) dir=$(own_dir "$2" postgres); start "${3:-0}" ;;
     stop:2) dir=$(check_dir "$2" postgres); stop ;;
     kill:2) dir=$(check_dir "$2" postgres); crash ;;
+    certificate:4) dir=$(check_dir "$2" postgres); certificate "$3" "$4" ;;
     env:2) dir=$(check_dir "$2" postgres); print_env ;;
     *) usage ;;
 esac

@@ -87,6 +87,10 @@ test_postgres() {
     check "it takes statements on its socket" query "create table t (n int); insert into t values (1)"
     check "and on 127.0.0.1" env PGHOST=127.0.0.1 psql -XAtq -c "insert into t values (2)"
     check "but not with a wrong password" exits 2 env PGHOST=127.0.0.1 PGPASSWORD=wrong psql -XAtq -c "select 1"
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=127.0.0.1 -addext \
+        subjectAltName=IP:127.0.0.1 -keyout "$scratch/key.pem" -out "$scratch/certificate.pem" 2>/dev/null
+    check "it takes a certificate" "$here/postgres.sh" certificate "$scratch/pg" "$scratch/certificate.pem" "$scratch/key.pem"
+    check "and shows it" env PGHOST=127.0.0.1 PGSSLMODE=verify-full PGSSLROOTCERT="$scratch/certificate.pem" psql -XAtq -c "select 1"
     check "fsync is on" same on "$(query "show fsync")"
     check "starting it twice does no harm" "$here/postgres.sh" start "$scratch/pg"
     query "insert into t values (3); do 'begin loop end loop; end'" 2>/dev/null &
@@ -159,10 +163,11 @@ test_kafka() {
     check "kafka.sh: no arguments is misuse" exits 2 "$here/kafka.sh"
     check "kafka.sh: two brokers are misuse" exits 2 "$here/kafka.sh" start "$scratch/kafka" --brokers 2
     check "kafka.sh: stop before start says so" exits 1 "$here/kafka.sh" stop "$scratch/nothing"
-    check "Apache Kafka starts" "$here/kafka.sh" start "$scratch/kafka" --set log.retention.hours=700
+    check "Apache Kafka starts" "$here/kafka.sh" start "$scratch/kafka" --set log.retention.hours=700 --set port.again=@PORT@
     eval "$("$here/kafka.sh" env "$scratch/kafka")"
     server=$KAFKA_BOOTSTRAP_SERVERS
     check "--set is taken" grep -qx log.retention.hours=700 "$scratch/kafka/broker-1/server.properties"
+    check "and its own port in it" grep -qx "port.again=${server##*:}" "$scratch/kafka/broker-1/server.properties"
     check "no topic comes by itself" exits 1 produce "$server" nobody-made-it 1 1
     check "its own tools work" "$here/kafka.sh" tool "$scratch/kafka" org.apache.kafka.tools.TopicCommand \
         --create --topic t --partitions 4

@@ -600,6 +600,14 @@ static void test_reserve(void **state)
 
 /* ---- slots ---- */
 
+/* PostgreSQL's clock: microseconds since 1970. */
+static int64_t clock_ahead = 1795000000LL * SECOND;
+
+static void leased(int64_t under_way_us, int64_t first_in_us, int given, int64_t paused_us, const char *why)
+{
+    access_leased(&a, 0, loop_now(loop) - under_way_us, loop_now(loop) + clock_ahead, first_in_us, given, paused_us, why);
+}
+
 static void test_lease(void **state)
 {
     static const struct {
@@ -645,7 +653,7 @@ static void test_slots(void **state)
         access_take(&a, 0);
     assert_int_equal(access_wants_lease(&a, &spacing_us, &slots), 0);
     now = loop_now(loop);
-    access_leased(&a, 0, now, 0, 3, 0, "");
+    leased(0, 0, 3, 0, "");
     assert_true(access_take(&a, 0));  /* the first is now */
     assert_false(access_take(&a, 0)); /* none before its time */
     assert_int_equal(access_wants_lease(&a, &spacing_us, &slots), -1); /* there are some left */
@@ -679,18 +687,22 @@ static void test_slots(void **state)
 /* The loop is woken for each slot. */
 static void test_slots_come(void **state)
 {
-    int64_t spacing_us, since, taken = 0;
+    int64_t spacing_us, since, next, taken = 0;
     int slots;
     (void)state;
 
     per_second = 100;
     begin(&paced, false);
-    since = loop_now(loop);
+    since = next = loop_now(loop);
     while (loop_now(loop) - since < 500 * MS) {
-        if (access_wants_lease(&a, &spacing_us, &slots) >= 0)
-            access_leased(&a, 0, loop_now(loop), spacing_us, slots, 0, "");
-        while (access_take(&a, 0))
-            taken++;
+        if (access_wants_lease(&a, &spacing_us, &slots) >= 0) { /* as quota_lease() does */
+            next = next > loop_now(loop) ? next : loop_now(loop);
+            leased(0, next - loop_now(loop), slots, 0, "");
+            next += slots * spacing_us;
+        }
+        access_round(&a);
+        for (int n = 0; n < 30; n++)
+            taken += access_take(&a, 0);
         loop_turn(loop, a.timer.place ? 10000 : 0);
     }
     assert_in_range(taken, 5, 50); /* a busy machine misses some; there are never more */
@@ -723,7 +735,7 @@ static void test_lease_answers(void **state)
             access_take(&a, 0);
         assert_int_equal(access_wants_lease(&a, &spacing_us, &slots), 0);
         int64_t now = loop_now(loop);
-        access_leased(&a, 0, now - leases[i].under_way_ms * MS, leases[i].first_in_ms * MS, leases[i].given, 0, "");
+        leased(leases[i].under_way_ms * MS, leases[i].first_in_ms * MS, leases[i].given, 0, "");
         const struct access_account *q = &a.accounts[0];
         if (q->slot_count != leases[i].slots)
             fail_msg("%s: %d slots", leases[i].when, q->slot_count);
@@ -742,7 +754,7 @@ static void test_lease_answers(void **state)
     begin(&paced, false);
     access_take(&a, 0);
     assert_int_equal(access_wants_lease(&a, &spacing_us, &slots), 0);
-    access_leased(&a, 0, loop_now(loop), 0, 0, 5 * SECOND, "the day is used up");
+    leased(0, 0, 0, 5 * SECOND, "the day is used up");
     assert_int_equal(access_limit(&a), 0);
     assert_non_null(strstr(trouble(), "the day is used up"));
     assert_int_equal(a.accounts[0].pause_to_write_us, 0);
@@ -762,17 +774,89 @@ static void test_slow_leases(void **state)
         if (access_take(&a, 0))
             made++;
         if (access_wants_lease(&a, &spacing_us, &slots) >= 0)
-            access_leased(&a, 0, loop_now(loop) - 40 * MS, 0, slots, 0, "");
+            leased(40 * MS, 0, slots, 0, "");
     }
     assert_in_range(made, 2, 9);
     a.accounts[0].slot_count = 0;
     access_take(&a, 0);
     assert_int_equal(access_wants_lease(&a, &spacing_us, &slots), 0);
-    access_leased(&a, 0, loop_now(loop), 0, slots, 0, "");
+    leased(0, 0, slots, 0, "");
     a.accounts[0].slot_count = 0;
     access_take(&a, 0);
     assert_int_equal(access_wants_lease(&a, &spacing_us, &slots), 0);
     assert_int_equal(slots, 1);
+}
+
+/* What a quick answer has shown of PostgreSQL's clock serves the slow ones too, until one of the clocks is set. */
+static void test_clock(void **state)
+{
+    static const struct {
+        const char *when;
+        int64_t under_way_ms, said_ms, set_ms; /* the statement ran so long ago; PostgreSQL's clock is ahead by so much more */
+        int slots;
+        int64_t first_ms; /* from now */
+    } answers[] = {
+        {"the first, and slow", 60, 30, 0, 2, 100},
+        {"quick", 0, 0, 0, 4, 100},
+        {"slow, and not knowing when in between", 60, 30, 0, 4, 70},
+        {"slow on the way there", 60, 0, 0, 4, 100},
+        {"slow on the way back", 60, 60, 0, 4, 40},
+        {"the clock was set forward", 60, 30, 500, 2, 100},
+        {"quick", 5, 0, 500, 4, 100},
+        {"set back", 60, 30, -500, 2, 100},
+    };
+    int64_t spacing_us;
+    int slots;
+    (void)state;
+
+    per_second = 25;
+    begin(&paced, false);
+    for (size_t i = 0; i < COUNT(answers); i++) {
+        struct access_account *q = &a.accounts[0];
+        q->slot_count = 0;
+        for (int n = 0; n < 4; n++)
+            access_take(&a, 0);
+        assert_int_equal(access_wants_lease(&a, &spacing_us, &slots), 0);
+        int64_t now = loop_now(loop);
+        access_leased(&a, 0, now - answers[i].under_way_ms * MS, now + clock_ahead + (answers[i].set_ms - answers[i].said_ms) * MS,
+                      100 * MS, 4, 0, "");
+        if (q->slot_count != answers[i].slots || q->slots[q->slot_at] != now + answers[i].first_ms * MS)
+            fail_msg("%s: %d slots, the first in %lld ms", answers[i].when, q->slot_count,
+                     (long long)(q->slots[q->slot_at] - now) / MS);
+    }
+}
+
+/* The next are asked for before those in hand are used up; as many as more jobs wait for, and no more than there is room for. */
+static void test_ahead(void **state)
+{
+    int64_t spacing_us;
+    int slots;
+    (void)state;
+
+    per_second = 25;
+    begin(&paced, false);
+    for (int i = 0; i < 3; i++)
+        access_take(&a, 0);
+    assert_int_equal(access_wants_lease(&a, &spacing_us, &slots), 0);
+    leased(0, 10 * MS, 3, 0, "");
+    access_round(&a);
+    for (int i = 0; i < 3; i++)
+        assert_false(access_take(&a, 0));
+    assert_int_equal(access_wants_lease(&a, &spacing_us, &slots), -1); /* there is one for each */
+    assert_false(access_take(&a, 0));
+    assert_int_equal(access_wants_lease(&a, &spacing_us, &slots), 0);
+    assert_int_equal(slots, 1);
+    leased(0, 132 * MS, 60, 0, "");
+    assert_int_equal(a.accounts[0].slot_count, 63);
+    for (int i = 0; i < 100; i++)
+        access_take(&a, 0);
+    assert_int_equal(access_wants_lease(&a, &spacing_us, &slots), -1); /* they last for long */
+    for (int i = 0; i < 63; i++)
+        a.accounts[0].slots[a.accounts[0].slot_at + i] = loop_now(loop) + MS;
+    assert_int_equal(access_wants_lease(&a, &spacing_us, &slots), 0);
+    assert_int_equal(slots, 1); /* as many as there is room for */
+    leased(0, 10 * MS, 1, 0, "");
+    assert_int_equal(access_wants_lease(&a, &spacing_us, &slots), -1);
 }
 
 /* A pause makes the slots in hand worthless. */
@@ -786,7 +870,7 @@ static void test_pause_takes_slots(void **state)
     begin(&paced, false);
     access_take(&a, 0);
     assert_int_equal(access_wants_lease(&a, &spacing_us, &slots), 0);
-    access_leased(&a, 0, loop_now(loop), 0, 4, 0, "");
+    leased(0, 0, 4, 0, "");
     came(LATER, CAUSE_RATE, 30, 1, 0, HTTP_ANSWERED);
     assert_int_equal(a.accounts[0].slot_count, 0);
     assert_false(access_take(&a, 0));
@@ -818,6 +902,8 @@ int main(void)
         TEST(test_slots_come),
         TEST(test_lease_answers),
         TEST(test_slow_leases),
+        TEST(test_clock),
+        TEST(test_ahead),
         TEST(test_pause_takes_slots),
     };
 
