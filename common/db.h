@@ -58,7 +58,11 @@ const char *db_trouble(const struct db *d); /* why it is not connected; "" when 
 void db_add(struct db *d, int statement, const char *const *values);
 void db_send(struct db *d, db_done *done, void *of);
 
-/* ---- array parameters: the columns of a batch, as text[] literals ---- */
+/*
+ * ---- array parameters: the columns of a batch, as text[] literals ----
+ *
+ * A column that outgrew its text (text.h) has no closing brace: PostgreSQL refuses the statement, and no cut value is written.
+ */
 
 struct db_columns {
     struct text at[32];

@@ -36,6 +36,17 @@ void event_new_trace(char ret[EVENT_TRACE_SIZE])
     write_hex(event_random(), ret + EVENT_SPAN_SIZE - 1);
 }
 
+bool event_read_trace(const char *header, size_t len, char ret[EVENT_TRACE_SIZE])
+{
+    enum { VERSION = 3, HEX = EVENT_TRACE_SIZE - 1, ALL = 55 };
+
+    if (len != ALL || strspn(header + VERSION, "0123456789abcdef") < HEX)
+        return false;
+    memcpy(ret, header + VERSION, HEX);
+    ret[HEX] = '\0';
+    return true;
+}
+
 void event_header(rd_kafka_headers_t *h, const char *name, const char *value)
 {
     rd_kafka_header_add(h, name, -1, value, -1);

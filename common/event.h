@@ -8,6 +8,8 @@
 #define SHELFWIRE_EVENT_H
 
 #include <librdkafka/rdkafka.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum { EVENT_TRACE_SIZE = 33 };
@@ -17,6 +19,9 @@ enum { EVENT_TRACE_SIZE = 33 };
  * unreadable begins a new trace. They are the caller's, to be given to Kafka or destroyed.
  */
 rd_kafka_headers_t *event_headers(const char *program, const char *subject, const char *type, const char *trace_id);
+
+/* The trace id of a traceparent, 00-<32 hex>-<16 hex>-<2 hex>; false when it is none. The bytes end in a zero (librdkafka's do). */
+bool event_read_trace(const char *header, size_t len, char ret[EVENT_TRACE_SIZE]);
 
 /* A header of text. */
 void event_header(rd_kafka_headers_t *h, const char *name, const char *value);

@@ -372,7 +372,7 @@ static struct fault produce_due(struct producer *p, const PGresult *due)
         text_clear(&p->value);
         struct fault f = p->plan->message(due, i, &p->key, &p->value);
         if (!f.kind && (p->key.failed || p->value.failed))
-            return FAULT(FATAL, "out of memory");
+            f = FAULT(REJECT, "it is longer than a message may be");
         if (f.kind) {
             log_about(LOG_ERROR, out->work_id, "cannot be sent: %s", f.what);
             bad++;

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-/* traceparent: 00-<32 hex>-<16 hex>-<2 hex>; a new trace where there is none. */
+/* A new trace where there is none. */
 static void read_trace(struct job *job, const rd_kafka_message_t *m)
 {
     rd_kafka_headers_t *headers;
@@ -16,10 +16,8 @@ static void read_trace(struct job *job, const rd_kafka_message_t *m)
     size_t size;
 
     if (!rd_kafka_message_headers(m, &headers) && !rd_kafka_header_get_last(headers, "traceparent", &value, &size) &&
-        size == 55 && strspn((const char *)value + 3, "0123456789abcdef") >= 32) {
-        memcpy(job->trace_id, (const char *)value + 3, 32);
+        event_read_trace(value, size, job->trace_id))
         return;
-    }
     event_new_trace(job->trace_id);
 }
 

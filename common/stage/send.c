@@ -67,6 +67,10 @@ void worker_send(struct worker *w)
             text_clear(&w->key);
             text_clear(&w->value);
             w->stage->onward(job->of, &w->key, &w->value);
+            if (w->key.failed || w->value.failed) {
+                job_set_aside(job, "too_long", "what it becomes is longer than a message may be");
+                continue;
+            }
             m = (struct kafka_message){.topic = w->topic_on, .key = text_str(&w->key), .key_len = w->key.len,
                                        .value = text_str(&w->value), .len = w->value.len};
             m.headers = event_headers(w->stage->name, w->stage->subject(job->of), w->stage->produces, job->trace_id);

@@ -97,6 +97,30 @@ static void test_much(void **state)
     db_columns_free(&c);
 }
 
+/* A value that does not fit is refused as a whole: nobody writes the beginning of it. */
+static void test_too_much(void **state)
+{
+    static char half[TEXT_MAX / 2];
+    struct db_columns c = {0};
+    const char *got;
+    (void)state;
+
+    memset(half, 'a', sizeof half - 1);
+    db_columns_begin(&c, 1);
+    for (int row = 0; row < 3; row++) {
+        db_put(&c, row < 2 ? half : "b");
+        db_row_end(&c);
+    }
+    db_columns_end(&c, &got);
+    assert_true(c.at[0].failed && got[strlen(got) - 1] != '}');
+    db_columns_begin(&c, 1);
+    db_put(&c, "b");
+    db_row_end(&c);
+    db_columns_end(&c, &got);
+    assert_string_equal(got, "{\"b\"}");
+    db_columns_free(&c);
+}
+
 /* ---- connecting, for which a listener that is no PostgreSQL will do ---- */
 
 static struct loop *loop;
@@ -182,6 +206,7 @@ int main(void)
         cmocka_unit_test(test_quoting),
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_much),
+        cmocka_unit_test(test_too_much),
         cmocka_unit_test(test_next_connection),
     };
 

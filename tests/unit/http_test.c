@@ -616,6 +616,11 @@ static void test_impossible(void **state)
     x = http_send(http, root, &req, 5000, note, NULL);
     assert_non_null(x); /* reset is as new */
     http_cancel(http, x);
+    for (size_t i = 0; i < TEXT_MAX / sizeof "a body"; i++)
+        text_add(&req.body, "a body ", sizeof "a body");
+    text_puts(&req.body, "and its end");
+    assert_true(req.body.failed); /* nor does the beginning of a body leave */
+    assert_null(http_send(http, root, &req, 5000, note, NULL));
     http_request_free(&req);
 }
 
