@@ -13,8 +13,9 @@
 struct http_exchange {
     struct http *http;
     CURL *easy;
+    CURLU *origin; /* scheme, host and port, as `url` has them; a URL in one piece has none */
     struct curl_slist *headers;
-    struct text url, body, watched;
+    struct text url, target, body, watched;
     char error[CURL_ERROR_SIZE];
     const char *watch;
     bool (*may_leave)(void *of);
@@ -271,8 +272,10 @@ struct fault http_open(struct http **ret, struct loop *loop, int connections_max
 static void exchange_free(struct http_exchange *x)
 {
     curl_easy_cleanup(x->easy);
+    curl_url_cleanup(x->origin);
     curl_slist_free_all(x->headers);
     text_free(&x->url);
+    text_free(&x->target);
     text_free(&x->body);
     text_free(&x->watched);
     free(x);
@@ -307,8 +310,12 @@ static struct http_exchange *exchange_new(struct http *h)
         return x;
     }
     x = calloc(1, sizeof *x);
-    if (!x || !(x->easy = curl_easy_init())) {
-        free(x);
+    if (!x)
+        return NULL;
+    x->easy = curl_easy_init();
+    x->origin = curl_url();
+    if (!x->easy || !x->origin) {
+        exchange_free(x);
         return NULL;
     }
     x->http = h;
@@ -336,8 +343,10 @@ static struct http_exchange *exchange_new(struct http *h)
     curl_easy_setopt(x->easy, CURLOPT_VERBOSE, 1L);
     curl_easy_setopt(x->easy, CURLOPT_DEBUGFUNCTION, on_said);
 #endif
-    if (!h->proxy_wanted)
-        curl_easy_setopt(x->easy, CURLOPT_PROXY, ""); /* saves looking the variables up for each request */
+    if (!h->proxy_wanted) { /* saves looking the variables up for each request */
+        curl_easy_setopt(x->easy, CURLOPT_PROXY, "");
+        curl_easy_setopt(x->easy, CURLOPT_NOPROXY, "");
+    }
     if (h->ca_file)
         curl_easy_setopt(x->easy, CURLOPT_CAINFO, h->ca_file);
     return x;
@@ -366,6 +375,55 @@ static bool add_header(struct http_exchange *x, const char *header)
     return more;
 }
 
+/* Nothing in it that an URL's parser would refuse, cut off or move. */
+static bool is_plain_target(const char *target)
+{
+    const char *c = target;
+
+    while (*c > ' ' && *c < 0x7F && *c != '#')
+        c++;
+    return *target == '/' && !*c;
+}
+
+/* Where the request goes, taken apart once for all requests to the same service. */
+static bool set_origin(struct http_exchange *x, const char *root, size_t len)
+{
+    if (x->url.len == len && !memcmp(text_str(&x->url), root, len))
+        return true;
+    text_clear(&x->url);
+    text_add(&x->url, root, len);
+    if (x->url.failed || curl_url_set(x->origin, CURLUPART_URL, text_str(&x->url), 0)) {
+        text_clear(&x->url);
+        return false;
+    }
+    curl_easy_setopt(x->easy, CURLOPT_URL, NULL); /* it would still be the last one */
+    curl_easy_setopt(x->easy, CURLOPT_CURLU, x->origin);
+    return true;
+}
+
+/*
+ * libcurl takes an URL apart and puts it together again, character by character, for each request: two fifths of what a
+ * request costs. So it gets the service once, and each time the target as it is to stand in the request; but for a proxy, which
+ * wants the whole.
+ */
+static bool set_address(struct http_exchange *x, const char *root, const char *target)
+{
+    const char *host = strstr(root, "://");
+    size_t origin_len = host ? (size_t)(host + 3 - root) + strcspn(host + 3, "/") : 0;
+    bool apart = origin_len && !x->http->proxy_wanted && is_plain_target(target) && set_origin(x, root, origin_len);
+
+    text_clear(&x->target);
+    text_puts(&x->target, root + (apart ? origin_len : 0));
+    text_puts(&x->target, target);
+    if (!apart) {
+        text_clear(&x->url);
+        curl_easy_setopt(x->easy, CURLOPT_CURLU, NULL);
+        curl_easy_setopt(x->easy, CURLOPT_URL, text_str(&x->target));
+    }
+    curl_easy_setopt(x->easy, CURLOPT_REQUEST_TARGET, apart ? text_str(&x->target) : NULL);
+    return !x->target.failed;
+}
+
 struct http_exchange *http_send(struct http *h, const char *root, const struct http_request *req, int timeout_ms,
                                 http_done *done, void *of)
 {
@@ -382,11 +440,9 @@ struct http_exchange *http_send(struct http *h, const char *root, const struct h
         whole &= add_header(x, "Expect:");
     if (req->timeout_ms)
         timeout_ms = req->timeout_ms;
-    text_clear(&x->url);
-    text_puts(&x->url, root);
-    text_puts(&x->url, text_str(&req->target));
     text_clear(&x->body);
-    if (!whole || x->url.failed) {
+    whole &= set_address(x, root, text_str(&req->target));
+    if (!whole) {
         retire(h, x);
         return NULL;
     }
@@ -400,7 +456,6 @@ struct http_exchange *http_send(struct http *h, const char *root, const struct h
     x->done = done;
     x->of = of;
     x->since_us = loop_now(h->loop);
-    curl_easy_setopt(x->easy, CURLOPT_URL, text_str(&x->url));
     curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER, x->headers);
     if (!strcmp(req->method, "POST") || req->body.len) {
         curl_easy_setopt(x->easy, CURLOPT_POST, 1L);

@@ -160,29 +160,30 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *of)
     return len;
 }
 
-static void slot_open(struct slot *s, struct curl_slist *headers)
+/* As common/http.c has it: libcurl, given the whole URL each time, costs half as much again. */
+static void slot_open(struct slot *s, CURLU *root, struct curl_slist *headers)
 {
     s->easy = need(curl_easy_init());
     curl_easy_setopt(s->easy, CURLOPT_PRIVATE, s);
+    curl_easy_setopt(s->easy, CURLOPT_CURLU, root);
     curl_easy_setopt(s->easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(s->easy, CURLOPT_WRITEDATA, s);
     curl_easy_setopt(s->easy, CURLOPT_CLOSESOCKETFUNCTION, on_close);
     curl_easy_setopt(s->easy, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(s->easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(s->easy, CURLOPT_PROXY, "");
+    curl_easy_setopt(s->easy, CURLOPT_NOPROXY, "");
     curl_easy_setopt(s->easy, CURLOPT_TIMEOUT_MS, 20000L);
     curl_easy_setopt(s->easy, CURLOPT_POST, 1L);
 }
 
-static void slot_send(CURLM *multi, struct slot *s, const char *root, char *line)
+static void slot_send(CURLM *multi, struct slot *s, char *line)
 {
     const char *f[2]; /* target, body */
-    char url[1024];
 
     fields(line, f, 2);
-    snprintf(url, sizeof url, "%s%s", root, f[0]);
     s->len = 0;
-    curl_easy_setopt(s->easy, CURLOPT_URL, url);
+    curl_easy_setopt(s->easy, CURLOPT_REQUEST_TARGET, f[0]);
     curl_easy_setopt(s->easy, CURLOPT_POSTFIELDSIZE, (long)strlen(f[1]));
     curl_easy_setopt(s->easy, CURLOPT_POSTFIELDS, f[1]); /* borrowed: the line stays */
     curl_multi_add_handle(multi, s->easy);
@@ -208,7 +209,7 @@ static int http_main(void)
     static struct slot slots[SLOTS_MAX];
     static struct slot *idle[SLOTS_MAX];
     struct lines l = lines_read(arg("file", NULL));
-    const char *root = arg("root", NULL);
+    CURLU *root = need(curl_url());
     double rate = atof(arg("rate", "0"));
     int in_flight = atoi(arg("in_flight", "100")), idle_count = 0, next = 0, done = 0, running;
     int warm = 2 * in_flight < l.count ? 2 * in_flight : 0; /* while connections are made, nothing counts */
@@ -219,6 +220,8 @@ static int http_main(void)
 
     if (in_flight < 1 || in_flight > SLOTS_MAX)
         die("in_flight= must be 1 to %d", SLOTS_MAX);
+    if (curl_url_set(root, CURLUPART_URL, arg("root", NULL), 0))
+        die("root= is no URL");
     snprintf(token, sizeof token, "token: %s", arg("token", NULL));
     struct curl_slist *headers = curl_slist_append(NULL, token);
     headers = curl_slist_append(headers, "Content-Type: application/json");
@@ -229,7 +232,7 @@ static int http_main(void)
     curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer);
     curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)in_flight + 4);
     for (int i = 0; i < in_flight; i++) {
-        slot_open(&slots[i], headers);
+        slot_open(&slots[i], root, headers);
         idle[idle_count++] = &slots[i];
     }
     while (done < l.count) {
@@ -240,7 +243,7 @@ static int http_main(void)
                 wait = due - now;
                 break;
             }
-            slot_send(multi, idle[--idle_count], root, l.at[next++]);
+            slot_send(multi, idle[--idle_count], l.at[next++]);
         }
         if (curl_due_us >= 0 && curl_due_us - now < wait)
             wait = curl_due_us > now ? curl_due_us - now : 0;
