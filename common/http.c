@@ -46,7 +46,7 @@ struct http {
     struct http_exchange *idle;
 };
 
-static void finish(struct http *h);
+static int finish(struct http *h);
 
 static void on_timer(void *of, uint32_t events)
 {
@@ -489,6 +489,17 @@ void http_cancel(struct http *h, struct http_exchange *x)
     exchange_free(x);
 }
 
+bool http_push(struct http *h)
+{
+    int running;
+
+    if (!h->timer.place || h->timer.at_us > loop_now(h->loop))
+        return false;
+    loop_timer_stop(h->loop, &h->timer);
+    curl_multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    return finish(h) > 0;
+}
+
 void http_resume(struct http *h, struct http_exchange *x)
 {
     (void)h;
@@ -530,10 +541,11 @@ static const char *watched(struct http_exchange *x)
     return text_str(&x->watched);
 }
 
-static void finish(struct http *h)
+/* How many have ended. */
+static int finish(struct http *h)
 {
     CURLMsg *message;
-    int left;
+    int left, ended = 0;
 
     while ((message = curl_multi_info_read(h->multi, &left))) {
         struct http_exchange *x = NULL;
@@ -577,7 +589,9 @@ static void finish(struct http *h)
         x->done(x->of, &res);
         INJECTION_POINT(call_done);
         retire(h, x);
+        ended++;
     }
+    return ended;
 }
 
 struct waiting {
