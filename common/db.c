@@ -18,6 +18,7 @@ struct db {
     void (*up)(void *of);
     void *up_of;
     char listen_sql[80]; /* "" when it listens to nothing */
+    bool joins_sets;
     db_heard *heard;
     void *heard_of;
 
@@ -47,6 +48,8 @@ static const char session_plan_sql[] =
     "SELECT set_config(name, value, false) FROM (VALUES ('plan_cache_mode', 'force_generic_plan'), "
     "('enable_seqscan', 'off'), ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), ('jit', 'off'), "
     "('timezone', 'UTC'), ('client_min_messages', 'warning'), ('statement_timeout', '60s')) AS s(name, value)";
+static const char session_sets_sql[] =
+    "SELECT set_config(name, value, false) FROM (VALUES ('enable_hashjoin', 'on'), ('enable_nestloop', 'off')) AS s(name, value)";
 enum { SESSION_STATEMENTS = 2 };
 
 static void forget_results(struct db *d)
@@ -138,6 +141,8 @@ static void prepare(struct db *d)
     PQenterPipelineMode(d->conn);
     PQsendQueryParams(d->conn, session_sql, 0, NULL, NULL, NULL, NULL, 0);
     PQsendQueryParams(d->conn, session_plan_sql, 0, NULL, NULL, NULL, NULL, 0);
+    if (d->joins_sets)
+        PQsendQueryParams(d->conn, session_sets_sql, 0, NULL, NULL, NULL, NULL, 0);
     for (int i = 0; i < d->statement_count; i++) {
         snprintf(name, sizeof name, "s%d", i);
         PQsendPrepare(d->conn, name, d->statements[i].sql, 0, NULL);
@@ -146,7 +151,7 @@ static void prepare(struct db *d)
         PQsendQueryParams(d->conn, d->listen_sql, 0, NULL, NULL, NULL, NULL, 0);
     PQpipelineSync(d->conn);
     d->state = DB_PREPARING;
-    d->added = SESSION_STATEMENTS + d->statement_count;
+    d->added = SESSION_STATEMENTS + d->joins_sets + d->statement_count;
     d->got = 0;
     d->refused = false;
     watch(d);
@@ -278,6 +283,11 @@ void db_listen(struct db *d, const char *channel, db_heard *heard, void *of)
     snprintf(d->listen_sql, sizeof d->listen_sql, "LISTEN %s", channel);
     d->heard = heard;
     d->heard_of = of;
+}
+
+void db_join_sets(struct db *d)
+{
+    d->joins_sets = true;
 }
 
 void db_close(struct db *d)

@@ -51,6 +51,13 @@ void db_close(struct db *d);
 typedef void db_heard(void *of, const char *said);
 void db_listen(struct db *d, const char *channel, db_heard *heard, void *of);
 
+/*
+ * For statements that join the rows they bring to tables, each table bounded by those rows' keys (`p.appt_id = ANY ($1)`); to be
+ * called right after db_open. They join as sets, by hashing: otherwise row by row, which where a table is bounded costs rows
+ * times rows.
+ */
+void db_join_sets(struct db *d);
+
 bool db_free(const struct db *d);      /* connected, and no transaction under way */
 bool db_connected(const struct db *d);
 const char *db_trouble(const struct db *d); /* why it is not connected; "" when it is */

@@ -95,6 +95,12 @@ void http_close(struct http *h); /* exchanges under way are dropped without a ca
 struct http_exchange *http_send(struct http *h, const char *root, const struct http_request *req, int timeout_ms,
                                 http_done *done, void *of);
 void http_cancel(struct http *h, struct http_exchange *x); /* no callback */
+
+/*
+ * Requests given since the last turn leave now, and not with the next one. Exchanges that could not begin end within this call;
+ * true: there were some. Not from a callback of an exchange.
+ */
+bool http_push(struct http *h);
 void http_resume(struct http *h, struct http_exchange *x); /* after HTTP_NOT_NOW; at other times nothing happens */
 
 /* Runs the loop until one exchange has ended; `use` reads the answer. For producers and --check. */

@@ -142,10 +142,7 @@ static struct fault add_given(const char *variable)
     TRY(settings_value(variable, &it.value));
     if (!it.value)
         return FAULT_OK;
-    struct given *more = realloc(given, (size_t)(given_count + 1) * sizeof *given);
-    if (!more)
-        return FAULT(FATAL, "out of memory");
-    given = more;
+    given = realloc(given, (size_t)(given_count + 1) * sizeof *given);
     given[given_count++] = it;
     return FAULT_OK;
 }
@@ -860,7 +857,6 @@ static void on_consumer_error(rd_kafka_t *rk, int err, const char *reason, void 
     struct kafka_consumer *c = opaque;
 
     (void)rk;
-    }
     note_trouble(&c->last, err, reason);
     c->down = c->down || err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
     if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || c->last.refused)

@@ -13,6 +13,9 @@ struct loop {
     int epoll, signals;
     struct loop_fd signal_watch;
     int64_t now_us, boot_us, gap_us;
+    int64_t pace_us, pace_since_us; /* see loop_pace; when the turns counted for it began */
+    int pace_turns;
+    bool busy;
     bool stopping;
     bool calling_timers, coarse; /* coarse: only epoll_wait is there */
     uint64_t turns;
@@ -22,7 +25,7 @@ struct loop {
     int event_count;
 };
 
-enum { EVENTS_A_TURN = 256 };
+enum { EVENTS_A_TURN = 256, PACE_TURNS = 32 };
 
 static int64_t clock_us(clockid_t clock)
 {
@@ -203,9 +206,35 @@ uint64_t loop_turns(const struct loop *l)
     return l->turns;
 }
 
+void loop_pace(struct loop *l, int64_t us)
+{
+    l->pace_us = us;
+}
+
+/* Busy: the last turns followed one another at hardly more than the pace. */
+static void count_turn(struct loop *l)
+{
+    if (++l->pace_turns < PACE_TURNS)
+        return;
+    l->busy = l->now_us - l->pace_since_us < PACE_TURNS * l->pace_us * 3 / 2;
+    l->pace_turns = 0;
+    l->pace_since_us = l->now_us;
+}
+
+/* Returns what it has waited, at the most. */
+static int64_t keep_pace(const struct loop *l)
+{
+    int64_t rest_us = l->busy ? l->now_us + l->pace_us - clock_us(CLOCK_MONOTONIC) : 0;
+
+    if (rest_us <= 0)
+        return 0;
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = (long)rest_us * 1000}, NULL);
+    return rest_us;
+}
+
 void loop_turn(struct loop *l, int max_wait_ms)
 {
-    int64_t wait_us = (int64_t)max_wait_ms * 1000;
+    int64_t wait_us = (int64_t)max_wait_ms * 1000, paced_us = keep_pace(l);
 
     if (l->timers) {
         int64_t until = l->heap[0]->at_us - clock_us(CLOCK_MONOTONIC);
@@ -221,8 +250,9 @@ void loop_turn(struct loop *l, int max_wait_ms)
     l->turns++;
     l->now_us = clock_us(CLOCK_MONOTONIC);
     int64_t boot = clock_us(CLOCK_BOOTTIME);
-    l->gap_us = boot - l->boot_us > wait_us ? boot - l->boot_us - wait_us : 0;
+    l->gap_us = boot - l->boot_us > wait_us + paced_us ? boot - l->boot_us - wait_us - paced_us : 0;
     l->boot_us = boot;
+    count_turn(l);
     l->event_count = n > 0 ? n : 0;
     for (int i = 0; i < l->event_count; i++) {
         struct loop_fd *w = l->events[i].data.ptr;

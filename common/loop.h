@@ -49,6 +49,12 @@ void loop_stop(struct loop *l);
 /* Waits at most max_wait_ms for something to happen and lets it happen. */
 void loop_turn(struct loop *l, int max_wait_ms);
 
+/*
+ * Under load, when turns would follow one another more closely, they begin at least so far apart, and what happens meanwhile is
+ * handled together: to be woken costs more than most of what there is to do. Who comes alone does not wait. 0: never.
+ */
+void loop_pace(struct loop *l, int64_t us);
+
 /* Microseconds the program was not running between the last two turns, seen on CLOCK_BOOTTIME: stopped or suspended. */
 int64_t loop_gap_us(const struct loop *l);
 /* Microseconds since this turn began, by the same clock read anew: for what must not rest on loop_now after a stop in mid-turn. */

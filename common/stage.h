@@ -130,8 +130,8 @@ struct stage {
 
     /*
      * record_sql: a statement over record_columns parameters, each text[]; every answer of the batch is a row. It is planned
-     * once, perhaps while the tables are empty: where it joins one, it also names the keys (`AND p.appt_id = ANY ($1…)`),
-     * so that no plan can read the whole table.
+     * once, perhaps while the tables are empty, and joins by hashing: where it joins a table, it also names the keys
+     * (`AND p.appt_id = ANY ($1…)`), so that no plan can read the whole table.
      */
     int record_columns;
     const char *record_sql;

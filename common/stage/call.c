@@ -1,11 +1,26 @@
 /* call.c - the vendor's call. */
 #include "common/stage/worker.h"
 
+#include "common/scoped.h"
+
 static const char *call_name(const struct job *job)
 {
     const struct stage *s = job->w->stage;
 
     return s->call_names[s->step ? s->step(job->of) : 0];
+}
+
+/* To look a series up by its name and labels costs as much as to parse an answer: both words are static, so their places do. */
+static struct metric *call_metric(struct worker *w, const char *call, const char *code)
+{
+    for (int i = 0; i < w->call_metric_count; i++)
+        if (w->call_metrics[i].call == call && w->call_metrics[i].code == code)
+            return w->call_metrics[i].metric;
+    struct metric *m = metric_make(METRIC_COUNTER, "shelfwire_vendor_calls_total", "Calls made at a vendor, by what came of them.",
+                                   "vendor=\"%s\",call=\"%s\",code=\"%s\"", w->stage->vendor->name, call, code);
+    if (w->call_metric_count < (int)COUNT(w->call_metrics))
+        w->call_metrics[w->call_metric_count++] = (struct call_metric){call, code, m};
+    return m;
 }
 
 static void note_call(struct job *job, const char *call, const struct answer *a, const struct http_response *res)
@@ -18,8 +33,7 @@ static void note_call(struct job *job, const char *call, const struct answer *a,
     }
     job->calls[job->call_count++] = (struct call_record){call, verdict_name(a->verdict), a->code, res->status,
                                                          (int)(res->duration_us / 1000)};
-    metric_add(metric_make(METRIC_COUNTER, "shelfwire_vendor_calls_total", "Calls made at a vendor, by what came of them.",
-                           "vendor=\"%s\",call=\"%s\",code=\"%s\"", w->stage->vendor->name, call, a->code), 1);
+    metric_add(call_metric(w, call, a->code), 1);
     metric_observe(w->m_seconds, (double)res->duration_us / 1e6);
 }
 

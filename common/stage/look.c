@@ -30,7 +30,7 @@ void job_set_answer(struct job *job, const struct answer *a)
 static void looked(struct job *job, const struct look_row *row, enum prior prior)
 {
     struct worker *w = job->w;
-    struct answer a = answer_make(DONE, CAUSE_WORK, "true_already", "%s", "");
+    struct answer a = {.verdict = DONE, .cause = CAUSE_WORK, .code = "true_already", .wait_ms = -1};
 
     switch (w->stage->looked(job->of, row, prior, &a)) {
     case LOOK_CALL: job_move(job, J_READY, false); break;
@@ -234,6 +234,15 @@ static void add_lease(struct worker *w)
     w->lease_sent_us = loop_now(w->loop);
 }
 
+/* How many are looked up ahead of a free slot. */
+static int look_ahead(struct worker *w)
+{
+    int limit = access_limit(&w->access);
+
+    /* of a blind call a slot is taken until the outcome is committed: a crash leaves no more than that in doubt */
+    return w->stage->call == CALL_BLIND ? 0 : limit < AHEAD ? limit : AHEAD;
+}
+
 /* How many may be looked up now. */
 static int look_room(struct worker *w)
 {
@@ -242,9 +251,9 @@ static int look_room(struct worker *w)
     if (!limit || w->suspect)
         return 0;
     int under_way = w->calling_n + w->ready_n + w->looking_n;
-    if (w->stage->call == CALL_BLIND) /* a slot is taken until the outcome is committed: a crash leaves no more than that in doubt */
-        return limit - under_way - w->record_n - w->recording_n;
-    return limit + (limit < AHEAD ? limit : AHEAD) - under_way;
+    if (w->stage->call == CALL_BLIND)
+        under_way += w->record_n + w->recording_n;
+    return limit + look_ahead(w) - under_way;
 }
 
 static void add_look(struct worker *w)
@@ -255,10 +264,13 @@ static void add_look(struct worker *w)
     int engine = 0, room = look_room(w), n = 0;
     char deadline[24];
 
+    if (room > w->look_n)
+        room = w->look_n;
     if (room > w->look_batch_max)
         room = w->look_batch_max;
-    if (room <= 0 || !w->look_n || !worker_worth_it(w, &w->look, w->look_n, room))
+    if (room <= 0 || (w->ready_n > look_ahead(w) / 2 && !worker_worth_it(w, room, w->look_batch_max, w->looked_us)))
         return;
+    w->looked_us = loop_now(w->loop);
     if (stage_has_intent(s)) {
         snprintf(deadline, sizeof deadline, "%lld", (long long)(w->timeout_ms + START_SLACK_US / 1000 + 1000));
         values[0] = s->name;

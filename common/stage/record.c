@@ -168,7 +168,8 @@ void worker_record(struct worker *w)
     if (!db_free(w->record_db) || w->recording_n || w->record_retry_us > loop_now(w->loop))
         return;
     bool pauses = pauses_waiting(w);
-    if (!w->freed_n && !pauses && !progress_must_note(w) && (!w->record_n || !worker_worth_it(w, &w->record, w->record_n, w->record_batch_max)))
+    if (!w->freed_n && !pauses && !progress_must_note(w) &&
+        (!w->record_n || !worker_worth_it(w, w->record_n, w->record_batch_max, w->recorded_us)))
         return;
     db_columns_begin(&w->columns, s->record_columns);
     db_columns_begin(&w->call_columns, 9);
@@ -209,6 +210,7 @@ void worker_record(struct worker *w)
         db_add(w->record_db, ST_RECORD, values);
     }
     progress_add_note(w);
+    w->recorded_us = loop_now(w->loop);
     metric_add(w->m_record_rows, n);
     metric_add(w->m_record_batches, 1);
     INJECTION_POINT(record_send);

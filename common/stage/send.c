@@ -51,8 +51,9 @@ static rd_kafka_headers_t *dead_letter_headers(struct job *job)
 
 void worker_send(struct worker *w)
 {
-    if (!w->send_n || !worker_worth_it(w, &w->send, w->send_n, w->hand_max))
+    if (!w->send_n || !worker_worth_it(w, w->send_n, w->hand_max, w->sent_us))
         return; /* each time it is woken, Kafka's own thread costs as much as a message */
+    w->sent_us = loop_now(w->loop);
     for (struct job *job; (job = TAILQ_FIRST(&w->send));) {
         bool nowhere = !job->dead_letter && !w->topic_on;
         if (!job->part || nowhere) {

@@ -133,6 +133,7 @@ static void turn(struct worker *w)
     worker_look(w);
     worker_call(w);
     worker_send(w);
+    worker_push(w);
     if (w->consumer)
         worker_store_offsets(w);
 }
@@ -143,12 +144,23 @@ void worker_wait(struct worker *w, int64_t until_us)
         loop_timer_set(w->loop, &w->linger, until_us);
 }
 
-/* Is a batch worth sending now? At once while the worker has slots to spare; when it is nearly full, with company. */
-bool worker_worth_it(struct worker *w, const struct job_list *list, int n, int room)
+/* Requests leave at once; what came of it already is dealt with in the next turn, which then must not wait. */
+void worker_push(struct worker *w)
 {
-    if (n >= room || n >= 24 || w->calling_n * 4 < w->access.health.limit * 3)
+    if (http_push(w->http))
+        worker_wait(w, loop_now(w->loop));
+}
+
+/*
+ * Is a batch worth sending now? While slots are free, at once: there is time, and somebody waits for it. When nearly all are
+ * taken, it may fill for a while since the last one went: a commit of four rows costs as much as one of forty. Where slots are
+ * held until the outcome is committed that while is short.
+ */
+bool worker_worth_it(struct worker *w, int n, int room, int64_t last_us)
+{
+    if (n >= room || n >= GATHER_ENOUGH || w->calling_n * 4 < w->access.health.limit * 3)
         return true;
-    int64_t due = TAILQ_FIRST(list)->since_us + LINGER_US;
+    int64_t due = last_us + (w->stage->call == CALL_BLIND ? GATHER_BLIND_US : GATHER_US);
     if (due <= loop_now(w->loop))
         return true;
     worker_wait(w, due);
@@ -371,6 +383,7 @@ static struct fault begin(struct worker *w, const struct stage *s, bool check)
     TAILQ_INIT(&w->parked);
     name_owner(w);
     TRY(loop_open(&w->loop));
+    loop_pace(w->loop, PACE_US);
     TRY(http_open(&w->http, w->loop, (int)stage_settings.concurrency, stage_settings.vendor_ca_file));
     TRY(access_open(&w->access, s->vendor, w->loop, w->http, (int)stage_settings.concurrency, s->call == CALL_BLIND, on_changed, w));
     w->access.day_pause_us = stage_settings.day_pause_seconds * 1000000;
@@ -441,6 +454,7 @@ static struct fault start(struct worker *w)
         return FAULT_OK;
     TRY(db_open(&w->look_db, w->loop, w->stage->name, look_statements, COUNT(look_statements), on_db_up, w));
     TRY(db_open(&w->record_db, w->loop, w->stage->name, record_statements, COUNT(record_statements), on_db_up, w));
+    db_join_sets(w->record_db);
     TRY(await_topics(w));
     w->waits_for[0] = '\0';
     if (loop_stopping(w->loop))

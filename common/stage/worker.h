@@ -39,7 +39,10 @@ enum {
     HAND_BYTES_MAX = 8 << 20,
     PARKED_MAX = 10000,         /* messages waiting for their next try do not take the room of others */
     START_SLACK_US = 5000000,   /* an intent not called upon within this is taken anew */
-    LINGER_US = 2000,
+    PACE_US = 1000,             /* see loop_pace */
+    GATHER_US = 10000,          /* see worker_worth_it */
+    GATHER_BLIND_US = 2000,
+    GATHER_ENOUGH = 32,         /* rows: more in one statement make each hardly cheaper */
     PULSE_US = 500000,
     CALLS_KEPT = 4,
 };
@@ -123,6 +126,11 @@ struct job {
     max_align_t of[]; /* the stage's job, then key and value */
 };
 
+struct call_metric {
+    const char *call, *code;
+    struct metric *metric;
+};
+
 struct freed {
     char work[72];
     const char *state; /* what the intent is to become */
@@ -171,6 +179,7 @@ struct worker {
     char waits_for[240]; /* before it runs: what it cannot begin without */
     int64_t session_us;
     int64_t record_retry_us, look_retry_us;
+    int64_t looked_us, recorded_us, sent_us; /* when the last batch went */
 
     struct freed *freed; /* intents that were taken and not used */
     int freed_n, freed_room, freed_sent;
@@ -185,6 +194,8 @@ struct worker {
 
     struct metric *m_fetched, *m_done, *m_rejected, *m_unknown, *m_dropped, *m_on, *m_dead, *m_hand, *m_flight, *m_turns,
         *m_parked, *m_look_rows, *m_look_batches, *m_record_rows, *m_record_batches, *m_seconds, *m_oldest, *m_pause;
+    struct call_metric call_metrics[16];
+    int call_metric_count;
 };
 
 /* ---- job.c ---- */
@@ -258,7 +269,8 @@ void progress_noted(struct worker *w, const struct db_outcome *out);
 extern const struct kafka_consumer_calls worker_kafka_calls;
 struct fault worker_join(struct worker *w);
 void worker_wait(struct worker *w, int64_t until_us);
-bool worker_worth_it(struct worker *w, const struct job_list *list, int n, int room);
+bool worker_worth_it(struct worker *w, int n, int room, int64_t last_us);
+void worker_push(struct worker *w);
 void worker_suspect(struct worker *w);
 bool worker_heard(struct worker *w);
 

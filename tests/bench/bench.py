@@ -1,18 +1,20 @@
 #!/usr/bin/python3
 """bench.py - how fast the workers are, what they cost, and how far that is from what the libraries alone would cost.
 
-Starts PostgreSQL (fsync on), Apache Kafka and the sandbox, whose vendors answer in 50 ms, measures users-resolve and
-prereg-create, and ends them. CONCURRENCY is 100, topics have 10 partitions, a message has 300 bytes.
+Starts PostgreSQL (fsync on), Apache Kafka and the sandbox, whose vendors answer in 50 ms, measures every stage in the same way
+(stages.py says what each is asked), and ends them. CONCURRENCY is 100, topics have 10 partitions, a message has 100 to 300 bytes.
 
-  backlog    all messages wait in Kafka, in batches of 16 as a stage before would have sent them, before the worker starts. What is between 10 % and 90 % done counts. users-resolve:
-             every message another person, since a person needs one visitor; prereg-create: 1,000 people with as many
-             windows as it takes, so the order of a key is at work
-  half       950 messages a second, evenly, each another person; the first 3 s do not count. Added latency: from when the
-             message was given to Kafka to the onward message's own time (users-resolve) or the row's answered_at
-             (prereg-create), less the vendor's 50 ms. The load's own cost for Kafka's broker is in the broker's figure
+  backlog    all messages wait in Kafka, in batches of 16 as a stage before would have sent them, before the worker starts. What
+             is between 10 % and 90 % done counts. Every message is another person's, but prereg-create's: 1,000 people with as
+             many windows as it takes, so the order of a key is at work. The ideal is CONCURRENCY / 50 ms / calls a message
+  half       not quite half the ideal, evenly, each another person; the first 3 s do not count. Added latency: from when the
+             message was given to Kafka to the onward message's own time, or to when its outcome was recorded where nothing
+             follows, less the vendor's 50 ms a call. The load's own cost for Kafka's broker is in the broker's figure
   restart    kill -9 in the middle of a backlog, then the same static member again: from its exec to the vendor's first
-             call other than the log-in, and to the log-in, which itself takes the vendor's 50 ms
-  floors     floors.c, over the same messages, requests and rows; see there. A ratio says how often the floor fits in
+             call other than the log-in, and to the log-in, which itself takes the vendor's 50 ms; and how many messages a kill
+             makes the worker send onward a second time
+  floors     floors.c, over the same messages, as many requests and the plainest statements for the same work; see there. A ratio
+             says how often the floor fits in
 
 CPU is user and system time of all of a program's processes. `others` is what ran on the machine besides, in cores: with
 much of it the figures say little.
@@ -21,7 +23,6 @@ much of it the figures say little.
 import argparse
 import collections
 import contextlib
-import datetime
 import json
 import os
 import random
@@ -29,52 +30,31 @@ import signal
 import statistics
 import sys
 import time
-import uuid
 
 import confluent_kafka
 import requests
 
 from common import (PARTITIONS, Failed, Sampler, Services, add_options, aligned, free_port, fsync_ms, main_of, median_of,
                     quantile, reached, say)
+from stages import BY_NAME
 
 VENDOR_MS = 50
 CONCURRENCY = 100
-HALF_RATE, HALF_WARM_S, HALF_S = 950, 3, 10
-CALLS = {"users-resolve": "createVisitor", "prereg-create": "createPreReg"}
-TOPICS = {"users-resolve": ("users.resolve", "prereg.create"), "prereg-create": ("prereg.create", None)}
-DESTINATION = "Gelman Library, Level 4, Group Study Room 402 (eight seats, with a screen)"
+HALF_SHARE, HALF_WARM_S, HALF_S = 0.475, 3, 10
+CALLS = {name: stage.call for name, stage in BY_NAME.items()}
+TOPICS = {name: (stage.consumes, stage.produces) for name, stage in BY_NAME.items()}
+TABLES = ("users, appts, intents, attempts, asked_ids, desk, partition_owners, quotas, bookings, requests, titles,"
+          " oneclick_patrons")
 
-# stage, scenario, figure: what it is called, the prototype's, the target, smaller is better
-FIGURES = [
-    ("users-resolve", "backlog", "rate", "messages/s, keys in order", "1,930", "≥ 1930"),
-    ("users-resolve", "backlog", "worker", "CPU-s of the worker per 1,000", "0.06", "≤ 0.06"),
-    ("users-resolve", "backlog", "broker", "CPU-s of the broker per 1,000", "0.04", "≤ 0.04"),
-    ("users-resolve", "backlog", "postgres", "CPU-s of PostgreSQL per 1,000", "0.10", "≤ 0.10"),
-    ("users-resolve", "backlog", "sandbox", "CPU-s of the sandbox per 1,000", "", ""),
-    ("users-resolve", "backlog", "anon_mb", "memory, its own (RssAnon), MB", "6.9", "≤ 8"),
-    ("users-resolve", "backlog", "rss_mb", "memory, all (RSS), MB", "19.8", "≤ 20"),
-    ("users-resolve", "half", "worker", "CPU-s of the worker per 1,000", "0.19-0.30", "≤ 0.15"),
-    ("users-resolve", "half", "broker", "CPU-s of the broker per 1,000", "0.4-0.7", ""),
-    ("users-resolve", "half", "postgres", "CPU-s of PostgreSQL per 1,000", "0.23-0.5", ""),
-    ("users-resolve", "half", "p50_ms", "added latency, p50, ms", "3.6", "≤ 4"),
-    ("users-resolve", "half", "p99_ms", "added latency, p99, ms", "", "≤ 10"),
-    ("users-resolve", "restart", "call_ms", "kill -9 and restart to the first call, ms", "32-49", "≤ 100"),
-    ("users-resolve", "restart", "login_ms", "… to the log-in, ms", "", ""),
-    ("prereg-create", "backlog", "rate", "messages/s, keys in order", "1,790", "≥ 1790"),
-    ("prereg-create", "backlog", "worker", "CPU-s of the worker per 1,000", "0.06", "≤ 0.06"),
-    ("prereg-create", "backlog", "broker", "CPU-s of the broker per 1,000", "0.04", "≤ 0.04"),
-    ("prereg-create", "backlog", "postgres", "CPU-s of PostgreSQL per 1,000", "0.10", "≤ 0.10"),
-    ("prereg-create", "backlog", "sandbox", "CPU-s of the sandbox per 1,000", "", ""),
-    ("prereg-create", "backlog", "anon_mb", "memory, its own (RssAnon), MB", "6.9", "≤ 8"),
-    ("prereg-create", "backlog", "rss_mb", "memory, all (RSS), MB", "19.8", "≤ 20"),
-    ("prereg-create", "half", "worker", "CPU-s of the worker per 1,000", "0.19-0.30", "≤ 0.15"),
-    ("prereg-create", "half", "broker", "CPU-s of the broker per 1,000", "0.4-0.7", ""),
-    ("prereg-create", "half", "postgres", "CPU-s of PostgreSQL per 1,000", "0.23-0.5", ""),
-    ("prereg-create", "half", "p50_ms", "added latency, p50, ms", "3.6", "≤ 4"),
-    ("prereg-create", "half", "p99_ms", "added latency, p99, ms", "", "≤ 10"),
-    ("prereg-create", "restart", "call_ms", "kill -9 and restart to the first call, ms", "32-49", "≤ 100"),
-    ("prereg-create", "restart", "login_ms", "… to the log-in, ms", "", ""),
-]
+
+def ideal_of(stage):
+    """Messages a second that the vendor's latency and quota allow."""
+    rate = CONCURRENCY * 1000 / VENDOR_MS / BY_NAME[stage].calls
+    return min(rate, BY_NAME[stage].most or rate)
+
+
+def half_of(stage):
+    return round(HALF_SHARE * ideal_of(stage))
 
 
 # ---- the data ----
@@ -86,66 +66,41 @@ class Bench(Services):
 
     def prepare(self, stage, count, people):
         """Fresh topics, rows and vendors; the files of messages, rows and requests. Returns the topics' prefix."""
-        prefix = self.make_topics(*(t for t in (*TOPICS[stage], TOPICS[stage][0] + ".dlq", "floor") if t))
+        of = BY_NAME[stage]
         self.admin("POST", "/reset")
-        latency = 0 if self.options.no_latency else VENDOR_MS
-        self.admin("POST", "/settings", json={"passagepoint": {"latency_ms": latency, "accept_all_visitors": True}})
-        first_day = datetime.datetime.now(datetime.timezone.utc).replace(hour=9, minute=0, second=0, microsecond=0)
-        windows = -(-count // people)
-        known = stage == "prereg-create"
-        persons = [(f"G{i + 1:08d}", f"2282{self.round:04d}{i + 1:06d}", f"13750576{i + 1:07d}") for i in range(people)]
-        with open(self.dir / "users", "w") as users:
-            for primary, barcode, visitor in persons:
-                users.write("\t".join((primary, barcode, "UGRD", "Undergraduate", "Ada", "Reader", "{%s@example.edu}" % primary.lower(),
-                                       "now", visitor if known else "\\N", barcode if known else "\\N")) + "\n")
-        with open(self.dir / "appts", "w") as appts, open(self.dir / "messages", "w") as messages, \
-             open(self.dir / "rows", "w") as rows, open(self.dir / "requests", "w") as calls:
-            for i in range(count):
-                primary, barcode, visitor = persons[i % people]
-                start = first_day + datetime.timedelta(days=1 + i // people % windows, minutes=30 * (i % 16))
-                end = start + datetime.timedelta(hours=1)
-                appt = str(uuid.UUID(int=self.random.getrandbits(128), version=4))
-                booking = f"cs_{i:08d}"
-                appts.write("\t".join((appt, "libcal", "1234", booking, primary, DESTINATION, start.isoformat(), end.isoformat(),
-                                       primary.lower() + "@example.edu", "now")) + "\n")
-                value = json.dumps({"source": "libcal", "booking_id": booking, "appt_id": appt, "asked_id": primary,
-                                    "primary_id": primary, "start": start.strftime("%Y-%m-%dT%H:%M:%SZ"),
-                                    "end": end.strftime("%Y-%m-%dT%H:%M:%SZ"), "destination": DESTINATION},
-                                   separators=(",", ":"))
-                messages.write(f"{primary}\t{value}\n")
-                rows.write(f"{appt}\t{primary}\t{barcode}\t{visitor}\n")
-                if stage == "users-resolve":
-                    calls.write("/pp/api/v2/person/createVisitor?category=Student&firstName=Ada&lastName=Reader&email="
-                                f"{primary.lower()}%40example.edu&mobilePhoneNo={primary}&uniqueId={barcode}\t\n")
-                else:
-                    calls.write("/pp/api/v2/visit/createPreReg\t" + json.dumps(
-                        {"startTime": str(int(start.timestamp())), "endTime": str(int(end.timestamp())), "visitorId": visitor,
-                         "destination": DESTINATION}) + "\n")
-        self.message_bytes = len(value)
+        self.latency_ms = 0 if self.options.no_latency else VENDOR_MS
+        self.admin("POST", "/settings", json={of.vendor: {"latency_ms": self.latency_ms}})
         with self.db.cursor() as sql:
-            sql.execute("TRUNCATE users, appts, intents, attempts, asked_ids, desk, partition_owners, quotas, bookings")
-            with open(self.dir / "users") as users:
-                sql.copy_expert("COPY users (primary_id, barcode, user_group, group_desc, first_name, last_name, emails, checked_at,"
-                                " visitor_id, visitor_barcode) FROM STDIN", users)
-            with open(self.dir / "appts") as appts:
-                sql.copy_expert("COPY appts (appt_id, source, location_id, booking_id, asked_id, destination, starts_at, ends_at,"
-                                " email, sent_at) FROM STDIN", appts)
-            sql.execute("VACUUM ANALYZE users, appts")  # the engine's tables are as on the first day: empty, never counted
+            sql.execute(f"TRUNCATE {TABLES}")
+        prefix = self.make_topics(*(t for t in (of.consumes, of.produces, of.consumes + ".dlq", "floor") if t))
+        of.fill(self, count, people)
+        with self.db.cursor() as sql:
+            sql.execute("VACUUM ANALYZE users, appts, requests")  # the engine's tables are as on the first day: empty, never counted
             sql.execute("CHECKPOINT")
         return prefix
+
+    def copy(self, table, lines):
+        with open(self.dir / "copy", "w+") as file, self.db.cursor() as sql:
+            file.writelines(line + "\n" for line in lines)
+            file.seek(0)
+            sql.copy_expert(f"COPY {table} FROM STDIN", file)
+
+    def titles(self, count, media_type=None):
+        """ISBNs of the sandbox's catalog that can be borrowed."""
+        lines = self.session.get(self.url + "/admin/oneclick/titles", timeout=60).content.decode().split("\n")
+        there = (json.loads(line) for line in lines if line)
+        return [t["isbn"] for t in there if media_type in (None, t["mediaType"]) and (t["availability"] or not media_type)][:count]
 
     def produce(self, topic, **more):
         return self.floors("produce", servers=self.kafka, topic=topic, file=self.dir / "messages", **more)
 
     # ---- the worker ----
 
-    def worker(self, stage, prefix, instance=None, stamp=None, concurrency=CONCURRENCY):
+    def worker(self, stage, prefix, instance=None, stamp=None, concurrency=CONCURRENCY, **changed):
         self.metrics_port = free_port()
         env = {**os.environ, **self.pg, "KAFKA_BOOTSTRAP_SERVERS": self.kafka, "TOPIC_PREFIX": prefix,
-               "PASSAGEPOINT_URL": self.url, "PASSAGEPOINT_USERNAME": "sandbox", "PASSAGEPOINT_PASSWORD": "sandbox-pp-password",
-               "CONCURRENCY": str(concurrency), "METRICS_PORT": str(self.metrics_port), "LOG_FORMAT": "text"}
-        if stage == "users-resolve":
-            env["PASSAGEPOINT_CATEGORIES"] = '{"*": "Student"}'
+               "CONCURRENCY": str(concurrency), "METRICS_PORT": str(self.metrics_port), "LOG_FORMAT": "text",
+               **BY_NAME[stage].settings(self), **changed}
         if instance:
             env["KAFKA_GROUP_INSTANCE_ID"] = instance
         command = [self.bin / stage]
@@ -154,42 +109,63 @@ class Bench(Services):
         return self.spawn(command, "worker.log", env=env)
 
     def effects(self, stage):
-        return self.admin("GET", "/counts")["passagepoint"]["calls"][CALLS[stage]]
+        """The sandbox's count of the call that every message needs once."""
+        return self.admin("GET", "/counts")[BY_NAME[stage].vendor]["calls"][CALLS[stage]]
 
-    def await_effects(self, stage, count, worker, still_s=30):
+    def await_count(self, count, worker, what, now, still_s=30):
         seen, since = -1, time.time()
         while seen < count:
-            at = self.effects(stage)["effects"]
+            at = now()
             if at != seen:
                 seen, since = at, time.time()
             if worker and worker.poll() is not None:
                 raise Failed("the worker ended: " + self.tail("worker.log"))
             if time.time() - since > still_s:
-                raise Failed(f"nothing happens any more: {seen} of {count} calls made; {self.tail('worker.log')}")
+                raise Failed(f"nothing happens any more: {seen} of {count} {what}; {self.tail('worker.log')}")
             time.sleep(0.1)
 
+    def await_effects(self, stage, count, worker, still_s=30):
+        """Until so many calls have come to the vendor, whoever makes them."""
+        self.await_count(count, worker, "calls made", lambda: self.effects(stage)["requests"], still_s)
+
+    def await_messages(self, count, worker):
+        """Until the worker has finished so many messages since its start."""
+        def finished():
+            with contextlib.suppress(requests.RequestException):
+                return sum(v for k, v in self.metrics(self.metrics_port).items() if k.startswith("shelfwire_messages_total"))
+            return 0
+        self.await_count(count, worker, "messages finished", finished)
+
+    def onward(self, stage, prefix, until):
+        """The next topic's messages, (index, seconds since 1970), until `until` of them is true, or for half a minute."""
+        found, deadline = [], time.time() + 30
+        consumer = confluent_kafka.Consumer({"bootstrap.servers": self.kafka, "group.id": "bench", "enable.auto.commit": False})
+        consumer.assign([confluent_kafka.TopicPartition(prefix + BY_NAME[stage].produces, p, 0) for p in range(PARTITIONS)])
+        keys = BY_NAME[stage].keys
+        while not until(found) and time.time() < deadline:
+            for message in consumer.consume(1000, 0.5):
+                if not message.error():  # a time of whole milliseconds: its middle is the best guess
+                    found.append((keys[message.key().decode()], message.timestamp()[1] / 1000 + 0.0005))
+        consumer.close()
+        return found
+
+    def recorded(self, stage, count):
+        """When the last outcome of each message was."""
+        deadline, found = time.time() + 30, {}
+        while len(found) < count and time.time() < deadline:
+            with self.db.cursor() as sql:
+                sql.execute("SELECT subject, extract(epoch FROM max(at))::float8 FROM attempts WHERE stage = %s GROUP BY 1", (stage,))
+                found = {BY_NAME[stage].subjects[subject]: at for subject, at in sql}
+        return found
+
     def done_times(self, stage, prefix, count):
-        """By message: when it was sent on, or its row written; seconds since 1970."""
-        deadline = time.time() + 30
-        if stage == "users-resolve":
-            topic = prefix + TOPICS[stage][1]
+        """By message: when it was sent on, or its outcome recorded; seconds since 1970."""
+        if BY_NAME[stage].produces:
             found = {}
-            consumer = confluent_kafka.Consumer({"bootstrap.servers": self.kafka, "group.id": "bench", "enable.auto.commit": False})
-            consumer.assign([confluent_kafka.TopicPartition(topic, p, 0) for p in range(PARTITIONS)])
-            while len(found) < count and time.time() < deadline:
-                for message in consumer.consume(1000, 0.5):
-                    if not message.error():  # a time of whole milliseconds: its middle is the best guess
-                        found.setdefault(int(message.key()[1:]) - 1, message.timestamp()[1] / 1000 + 0.0005)
-            consumer.close()
+            for i, at in self.onward(stage, prefix, lambda found: len(found) >= count):
+                found.setdefault(i, at)
         else:
-            while True:
-                with self.db.cursor() as sql:
-                    sql.execute("SELECT substr(booking_id, 4)::int, extract(epoch FROM answered_at)::float8 FROM appts"
-                                " WHERE prereg_id IS NOT NULL")
-                    found = dict(sql.fetchall())
-                if len(found) >= count or time.time() > deadline:
-                    break
-                time.sleep(0.1)
+            found = self.recorded(stage, count)
         if len(found) != count:
             raise Failed(f"{len(found)} of {count} messages came out; {self.tail('worker.log')}")
         return found
@@ -202,10 +178,11 @@ class Bench(Services):
 
     def vendor_figures(self, stage):
         """The sandbox's own view: how long it took, how many at once."""
-        calls = [c["ms"] for c in self.admin("GET", f"/calls?vendor=passagepoint&call={CALLS[stage]}&last=16384")]
-        counts = self.effects(stage)
+        calls = [c["ms"] for c in self.admin("GET", f"/calls?vendor={BY_NAME[stage].vendor}&call={CALLS[stage]}&last=16384")]
+        vendor = self.admin("GET", "/counts")[BY_NAME[stage].vendor]
+        made = sum(c["requests"] for name, c in vendor["calls"].items() if name not in BY_NAME[stage].logins)
         return {"vendor_p50_ms": quantile(calls, 0.5), "vendor_p99_ms": quantile(calls, 0.99), "vendor_mean_ms": statistics.fmean(calls),
-                "max_in_flight": counts["max_in_flight"], "requests": counts["requests"]}
+                "max_in_flight": vendor["max_in_flight"], "requests": made}
 
     def worker_figures(self, before, after, count):
         def grown(name):
@@ -223,10 +200,13 @@ class Bench(Services):
 
     # ---- what is measured ----
 
+    @staticmethod
+    def people(stage, count):
+        return min(1000, count) if BY_NAME[stage].keys_repeat else count
+
     def backlog(self, stage):
         count = self.options.count
-        people = count if stage == "users-resolve" else min(1000, count)
-        prefix = self.prepare(stage, count, people)
+        prefix = self.prepare(stage, count, self.people(stage, count))
         self.produce(prefix + TOPICS[stage][0])
         self.admin("POST", "/reset", json={"only": ["counts"]})
         worker = self.worker(stage, prefix)
@@ -234,8 +214,8 @@ class Bench(Services):
         with Sampler(self.groups(worker), ["worker"]) as sampler:
             if self.options.perf:
                 self.await_effects(stage, count // 10, worker)
-                perf = self.perf_start(worker.pid, max(1, min(8, int(count * 0.7 / 1900))))
-            self.await_effects(stage, count, worker)
+                perf = self.perf_start(worker.pid, max(1, min(8, int(count * 0.7 / ideal_of(stage)))))
+            self.await_messages(count, worker)
             done = self.done_times(stage, prefix, count)
         after = self.metrics(self.metrics_port)
         self.perf_report(perf, stage, f"{stage}, backlog")
@@ -243,13 +223,14 @@ class Bench(Services):
         times = sorted(done.values())
         begin, end = times[count // 10], times[count * 9 // 10]
         window = count * 9 // 10 - count // 10
-        return {"rate": window / (end - begin), "anon_mb": sampler.anon_kb["worker"] / 1024, "rss_mb": sampler.rss_kb["worker"] / 1024,
+        return {"rate": window / (end - begin), "ideal": ideal_of(stage), "calls": BY_NAME[stage].calls, "anon_mb": sampler.anon_kb["worker"] / 1024, "rss_mb": sampler.rss_kb["worker"] / 1024,
                 "anon_early_mb": sampler.at("worker anon_kb", begin) / 1024, "anon_late_mb": sampler.at("worker anon_kb", end) / 1024,
                 **self.window_figures(sampler, begin, end, window), **self.vendor_figures(stage),
                 **self.worker_figures({}, after, count)}
 
     def half(self, stage):
-        count, warm = HALF_RATE * (HALF_WARM_S + HALF_S), HALF_RATE * HALF_WARM_S
+        rate = half_of(stage)
+        count, warm = rate * (HALF_WARM_S + HALF_S), rate * HALF_WARM_S
         prefix = self.prepare(stage, count, count)
         worker = self.worker(stage, prefix)
         self.await_worker(worker, self.metrics_port)
@@ -257,7 +238,7 @@ class Bench(Services):
         perf, after = None, None
         with Sampler(self.groups(worker), ["worker"]) as sampler:
             load = self.floors("produce", wait=False, servers=self.kafka, topic=prefix + TOPICS[stage][0],
-                               file=self.dir / "messages", rate=HALF_RATE, times=self.dir / "times")
+                               file=self.dir / "messages", rate=rate, times=self.dir / "times")
             time.sleep(HALF_WARM_S)
             before = self.metrics(self.metrics_port)
             if self.options.perf:
@@ -265,12 +246,12 @@ class Bench(Services):
             time.sleep(HALF_S - 0.5)
             after = self.metrics(self.metrics_port)
             load = self.result_of(load)
-            self.await_effects(stage, count, worker)
+            self.await_messages(count, worker)
             done = self.done_times(stage, prefix, count)
         self.perf_report(perf, stage, f"{stage}, half load")
         self.kill(worker, signal.SIGTERM)
         sent = [int(line) / 1e6 for line in (self.dir / "times").read_text().split()]
-        added = [1000 * (done[i] - sent[i]) - VENDOR_MS for i in range(warm, count)]
+        added = [1000 * (done[i] - sent[i]) - VENDOR_MS * BY_NAME[stage].calls for i in range(warm, count)]
         between = sum(v - before.get(k, 0) for k, v in after.items() if k.startswith("shelfwire_messages_total"))
         vendor = self.vendor_figures(stage)
         return {"p50_ms": quantile(added, 0.5), "p90_ms": quantile(added, 0.9), "p99_ms": quantile(added, 0.99), "worst_ms": max(added),
@@ -279,9 +260,9 @@ class Bench(Services):
                 **self.worker_figures(before, after, between or 1)}
 
     def restart(self, stage):
-        tries, each = 7, 1500
-        count = min(max(self.options.count, 20000), 30000)
-        prefix = self.prepare(stage, count, count if stage == "users-resolve" else 1000)
+        tries, each = 7, int(0.75 * ideal_of(stage))
+        count = int(tries * 1.5 * ideal_of(stage))
+        prefix = self.prepare(stage, count, self.people(stage, count))
         self.produce(prefix + TOPICS[stage][0])
         worker = self.worker(stage, prefix, "bench-1")
         self.await_effects(stage, each, worker)
@@ -291,22 +272,30 @@ class Bench(Services):
             while self.effects(stage)["in_flight"]:
                 time.sleep(0.01)
             time.sleep(0.2)
-            already = self.effects(stage)["effects"]
             self.admin("POST", "/reset", json={"only": ["counts"]})
             stamp = self.dir / "stamp"
             stamp.unlink(missing_ok=True)
             worker = self.worker(stage, prefix, "bench-1", stamp)
-            self.await_effects(stage, 300, worker)
+            self.await_effects(stage, each // 2, worker)
             began = int(stamp.read_text()) / 1e6
-            calls = self.admin("GET", "/calls?vendor=passagepoint&last=16384")
-            login = min(c["at"] for c in calls if c["call"] == "login")
-            first = min(c["at"] for c in calls if c["call"] != "login")
+            calls = self.admin("GET", f"/calls?vendor={BY_NAME[stage].vendor}&last=16384")
+            login = min((c["at"] for c in calls if c["call"] in BY_NAME[stage].logins), default=began)
+            first = min(c["at"] for c in calls if c["call"] not in BY_NAME[stage].logins)
             to_login.append(1000 * (login - began))
             to_call.append(1000 * (first - began))
             floor.append(1000 * (first - login))
+        found = {"login_ms": statistics.median(to_login), "call_ms": statistics.median(to_call), "call_worst_ms": max(to_call),
+                 "call_best_ms": min(to_call), "after_login_ms": statistics.median(floor)}
+        if BY_NAME[stage].produces:
+            found["resent"] = self.resent(stage, prefix) / tries
         self.kill(worker)
-        return {"login_ms": statistics.median(to_login), "call_ms": statistics.median(to_call), "call_worst_ms": max(to_call),
-                "call_best_ms": min(to_call), "after_login_ms": statistics.median(floor)}
+        return found
+
+    def resent(self, stage, prefix):
+        """Messages that came more than once, after all have come."""
+        count = len(BY_NAME[stage].subjects)
+        found = self.onward(stage, prefix, lambda found: len({i for i, _ in found}) == count)
+        return len(found) - len({i for i, _ in found})
 
     def floors_of(self, stage, rate):
         """What the libraries alone cost, in CPU-s per 1,000, at this rate a second; 0: as fast as it goes."""
@@ -314,7 +303,7 @@ class Bench(Services):
             count = rate * (HALF_WARM_S + HALF_S)
         else:
             count = self.options.count
-        prefix = self.prepare(stage, count, count if rate or stage == "users-resolve" else min(1000, count))
+        prefix = self.prepare(stage, count, count if rate else self.people(stage, count))
         source, cost = prefix + TOPICS[stage][0], {}
         # Kafka; the first run in a while is slower in the broker, so the order of these three matters little
         if not rate:
@@ -333,15 +322,15 @@ class Bench(Services):
         cost["kafka"] = 1000 * result["cpu_s"] / count
         cost["broker"] = 1000 * sampler.cpu_s("broker", begin, end) / count
         cost["kafka_rate"] = count / result["wall_s"]
-        # HTTP, and what is in the answer
-        token = requests.post(self.url + "/pp/api/v2/auth/login", timeout=10,
-                              json={"username": "sandbox", "password": "sandbox-pp-password"}).json()["token"]
-        result = self.floors("http", root=self.url, token=token, file=self.dir / "requests", in_flight=CONCURRENCY, rate=rate)
-        cost["http"] = 1000 * result["cpu_s"] / result["count"]
+        # HTTP, and what is in the answer: as many requests a message as it takes
+        calls = BY_NAME[stage].calls
+        result = self.floors("http", root=self.url, headers=self.dir / "headers", file=self.dir / "requests", in_flight=CONCURRENCY,
+                             rate=rate * calls)
+        cost["http"] = 1000 * result["cpu_s"] / result["count"] * calls
         cost["http_rate"] = result["count"] / result["wall_s"]
-        cost["json"] = 1000 * result["parse_cpu_s"] / result["count"]
+        cost["json"] = 1000 * result["parse_cpu_s"] / result["count"] * calls
         # PostgreSQL
-        pg = self.floors("pg", wait=False, stage=stage, file=self.dir / "rows", batch=20, rate=rate)
+        pg = self.floors("pg", wait=False, stage=BY_NAME[stage].floor or stage, file=self.dir / "rows", batch=20, rate=rate)
         self.await_ready(pg)
         with Sampler(self.groups()) as sampler:
             begin = time.time()
@@ -354,31 +343,52 @@ class Bench(Services):
         cost["worker"] = cost["kafka"] + cost["http"] + cost["json"] + cost["pg"]
         return cost
 
-    # ---- where the time goes ----
 
 # ---- the table ----
 
+# heading, load, figure, of the floor and how often that fits in, what is to be reached
+COLUMNS = [
+    ("messages/s", "backlog", "rate", False, None), ("of ideal", "backlog", "share", False, "≥ 0.95"),
+    ("CPU-s per 1,000: worker", "backlog", "worker", True, "≤ 0.05"), ("PostgreSQL", "backlog", "postgres", True, None),
+    ("broker", "backlog", "broker", True, None), ("own MB", "backlog", "anon_mb", False, "≤ 8"),
+    ("RSS MB", "backlog", "rss_mb", False, "≤ 20"), ("half load: worker", "half", "worker", True, "≤ 0.10"),
+    ("PostgreSQL", "half", "postgres", True, None), ("broker", "half", "broker", True, None),
+    ("added ms p50", "half", "p50_ms", False, "≤ 4"), ("p99", "half", "p99_ms", False, "≤ 8"),
+    ("restart ms", "restart", "call_ms", False, "≤ 100"), ("sent again", "restart", "resent", False, "≤ 200"),
+]
+
+
 def shown(value, figure):
-    if figure in ("rate",):
+    if figure in ("rate", "resent", "call_ms"):
         return f"{value:,.0f}"
     if figure.endswith("_ms") or figure.endswith("_mb"):
         return f"{value:.1f}"
-    return f"{value:.3f}"
+    return f"{value:.2f}" if figure == "share" else f"{value:.3f}"
+
+
+def cell(runs, load, figure, with_floor):
+    run = runs.get(load, {})
+    value = run["rate"] / run["ideal"] if figure == "share" and run else run.get(figure)
+    if value is None:
+        return None, ""
+    floor = runs.get("floors_" + load, {}).get(figure) if with_floor else None
+    return value, shown(value, figure) + (f" ({shown(floor, figure)}, {value / floor:.1f} x)" if floor else "")
 
 
 def table(results):
-    lines = [("stage", "load", "figure", "prototype", "to reach", "measured", "", "floor", "ratio")]
-    for stage, load, figure, name, prototype, target in FIGURES:
-        run = results.get(stage, {}).get(load)
-        if not run or figure not in run:
-            continue
-        floor = results[stage].get("floors_" + load, {}).get(figure)
-        if figure == "rate":
-            floor = CONCURRENCY * 1000 / VENDOR_MS
-        ratio = run[figure] / floor if floor else None
-        lines.append((stage, load, name, prototype, target, shown(run[figure], figure), reached(run[figure], target),
-                      shown(floor, figure) if floor else "", f"{ratio:.2f}" if ratio else ""))
-    return aligned(lines)
+    """A stage a line; in parentheses the floor, and how often it fits in."""
+    columns = [c for c in COLUMNS if any(c[1] in runs for runs in results.values())]
+    lines = [("stage", *(c[0] for c in columns)), ("to reach", *(c[4] or "" for c in columns))]
+    missed = []
+    for stage, runs in results.items():
+        line = [stage]
+        for heading, load, figure, with_floor, target in columns:
+            value, words = cell(runs, load, figure, with_floor)
+            if value is not None and reached(value, target) == "NO":
+                missed.append(f"{stage}, {load}, {heading}: {words} ({target})")
+            line.append(words)
+        lines.append(line)
+    return aligned(lines) + "\n\n" + ("not reached:\n  " + "\n  ".join(missed) if missed else "everything is reached")
 
 
 def details(results):
@@ -396,7 +406,7 @@ def details(results):
                 out.append("{}, {}: {turns_per_message:.2f} loop turns a message; {look_rows:.1f} rows a look-up ({look_rows_per_message:.2f}"
                            " looks a message), {record_rows:.1f} rows a record; vendor's answer p50 {vendor_p50_ms:.2f} p99 {vendor_p99_ms:.2f}"
                            " ms at the sandbox, mean {seen_by_worker_ms:.2f} ms at the worker; at most {max_in_flight:.0f} calls at once,"
-                           " {requests:.0f} calls; sandbox {sandbox:.3f}, bench {bench:.3f} CPU-s per 1,000; others {others:.2f} cores; window"
+                           " {requests:.0f} calls in all; sandbox {sandbox:.3f}, bench {bench:.3f} CPU-s per 1,000; others {others:.2f} cores; window"
                            " {window_s:.1f} s".format(stage, load, **run))
                 if "anon_early_mb" in run:
                     out.append("    RssAnon {anon_early_mb:.1f} MB at 10 %, {anon_late_mb:.1f} MB at 90 %: memory that grows with what"
@@ -408,7 +418,7 @@ def details(results):
 
 
 def run(options):
-    results = collections.defaultdict(dict)
+    results, sizes = collections.defaultdict(dict), set()
     loads = options.loads
     with Bench(options) as bench:
         about = {"loadavg": os.getloadavg()[0], "cores": os.cpu_count(), "fsync_ms": fsync_ms(bench.dir), "messages": options.count}
@@ -422,12 +432,13 @@ def run(options):
             for load in loads:
                 say(f"{stage}: {load}" + (f", {options.repeat} times" if options.repeat > 1 else ""))
                 results[stage][load] = median_of([getattr(bench, load)(stage) for _ in range(options.repeat)])
+                sizes.add(bench.message_bytes)
                 if load != "restart" and not options.no_floors:
                     results[stage]["floors_" + load] = median_of(
-                        [bench.floors_of(stage, HALF_RATE if load == "half" else 0) for _ in range(options.repeat)])
+                        [bench.floors_of(stage, half_of(stage) if load == "half" else 0) for _ in range(options.repeat)])
         about["loadavg_after"] = os.getloadavg()[0]
-        about["message_bytes"] = bench.message_bytes
-    print(f"\n{about['messages']:,} messages of {about['message_bytes']} bytes, CONCURRENCY={CONCURRENCY}, {PARTITIONS} partitions, a vendor"
+        about["message_bytes"] = sorted(sizes)
+    print(f"\n{about['messages']:,} messages of {min(sizes)} to {max(sizes)} bytes, CONCURRENCY={CONCURRENCY}, {PARTITIONS} partitions, a vendor"
           f" of {VENDOR_MS} ms, {about['cores']} cores, load average {about['loadavg']:.2f} before and {about['loadavg_after']:.2f} after,"
           f" fdatasync {about['fsync_ms']:.2f} ms\n")
     print(table(results) + "\n\n" + details(results))
@@ -443,14 +454,14 @@ def main():
     size.add_argument("--quick", action="store_true", help="5,000 messages")
     size.add_argument("--full", action="store_true", help="100,000 messages: what memory is measured with")
     size.add_argument("--messages", type=int, default=20000, help="a backlog of so many (20000)")
-    parser.add_argument("--stage", choices=sorted(CALLS), help="only this one")
+    parser.add_argument("--stage", action="append", choices=list(BY_NAME), help="only this one, and others so named")
     parser.add_argument("--load", choices=("backlog", "half", "restart"), help="only this")
     parser.add_argument("--perf", action="store_true", help="show where the worker's time goes (perf, as root)")
     parser.add_argument("--no-latency", action="store_true", help="a vendor that answers at once: the most the worker can do")
     add_options(parser)
     options = parser.parse_args()
     options.count = 5000 if options.quick else 100000 if options.full else options.messages
-    options.stages = [options.stage] if options.stage else ["users-resolve", "prereg-create"]
+    options.stages = options.stage or list(BY_NAME)
     options.loads = [options.load] if options.load else ["backlog", "half", "restart"]
     return main_of("bench.py", run, options)
 

@@ -595,6 +595,64 @@ static void test_requests(void **state)
     text_free(&body);
 }
 
+/* A target goes out as it is, and nothing of it can become a header; one exchange after another uses the same handle. */
+static void test_targets(void **state)
+{
+    static const struct {
+        const char *target, *line; /* NULL: nothing is sent */
+    } targets[] = {
+        {"/a/%2E%2E/b?q=%0D%0A", "GET /base/a/%2E%2E/b?q=%0D%0A HTTP/1.1\r\n"},
+        {"/a/../b", "GET /base/a/../b HTTP/1.1\r\n"},
+        {"/", "GET /base/ HTTP/1.1\r\n"},
+        {"", "GET /base HTTP/1.1\r\n"},
+        {"?q=1", "GET /base?q=1 HTTP/1.1\r\n"},
+        {"/a#b", "GET /base/a HTTP/1.1\r\n"},
+        {"/a b", NULL},
+        {"/a\r\nX-Header: 1", NULL},
+        {"/after", "GET /base/after HTTP/1.1\r\n"},
+    };
+    char other[64];
+    (void)state;
+
+    play(&ok, 1);
+    for (size_t i = 0; i < COUNT(targets); i++) {
+        struct http_request req = {0};
+        memset(&got, 0, sizeof got);
+        text_clear(&server.request);
+        http_request_reset(&req, "GET", targets[i].target);
+        http_wait(http, root, &req, 5000, note, NULL);
+        if (got.end != (targets[i].line ? HTTP_ANSWERED : HTTP_NOT_SENT))
+            fail_msg("%s: end %d: %s", targets[i].target, got.end, got.error);
+        if (targets[i].line && strncmp(text_str(&server.request), targets[i].line, strlen(targets[i].line)) != 0)
+            fail_msg("%s: %.100s", targets[i].target, text_str(&server.request));
+        if (!targets[i].line && server.request.len)
+            fail_msg("%s: sent %.100s", targets[i].target, text_str(&server.request));
+        http_request_free(&req);
+    }
+    snprintf(other, sizeof other, "http://localhost:%d", server.port); /* another service, on the handle of the first */
+    ask(other, "GET", "", 5000);
+    assert_non_null(strstr(text_str(&server.request), "GET /persons?"));
+    assert_non_null(strstr(text_str(&server.request), "Host: localhost:"));
+}
+
+/* A proxy wants the whole URL, and so does whoever names one. */
+static void test_proxy(void **state)
+{
+    char proxy[64];
+    (void)state;
+
+    snprintf(proxy, sizeof proxy, "http://127.0.0.1:%d", server.port);
+    http_close(http);
+    setenv("http_proxy", proxy, 1);
+    struct fault f = http_open(&http, loop, 100, NULL);
+    assert_int_equal(f.kind, FAULT_NONE);
+    play(&ok, 1);
+    ask("http://gate.example.edu/base", "GET", "", 5000);
+    unsetenv("http_proxy");
+    assert_int_equal(got.end, HTTP_ANSWERED);
+    assert_non_null(strstr(text_str(&server.request), "GET http://gate.example.edu/base/persons?name="));
+}
+
 static void test_impossible(void **state)
 {
     struct http_request req = {0};
@@ -877,6 +935,8 @@ int main(void)
         TEST(test_retry_after),
         TEST(test_watched),
         TEST(test_requests),
+        TEST(test_targets),
+        TEST(test_proxy),
         TEST(test_impossible),
         TEST(test_query),
         TEST(test_parallel),
