@@ -3,12 +3,16 @@
 Each way is a socat between the program and a server. Killed: connections are reset, and new ones refused. Stopped: a cut
 network, in which packets go nowhere and nobody says so.
 """
+import contextlib
 import os
 import random
 import shutil
 import signal
 import socket
+import socketserver
 import subprocess
+import threading
+import time
 
 from shelfwire import wait_for
 
@@ -54,6 +58,35 @@ class Forwarder:
 
     def speak(self):
         os.killpg(self.process.pid, signal.SIGCONT)
+
+
+class Sluggish(socketserver.ThreadingTCPServer):
+    """A way on which each answer takes its time."""
+
+    allow_reuse_address = daemon_threads = True
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self):
+            with socket.create_connection(("127.0.0.1", self.server.to)) as behind:
+                threading.Thread(target=self.pass_on, args=(self.request, behind, 0), daemon=True).start()
+                self.pass_on(behind, self.request, self.server.seconds)
+
+        @staticmethod
+        def pass_on(source, target, seconds):
+            with contextlib.suppress(OSError):
+                while chunk := source.recv(1 << 20):
+                    time.sleep(seconds)
+                    target.sendall(chunk)
+                target.shutdown(socket.SHUT_WR)
+
+    def __init__(self, port, to, seconds):
+        super().__init__(("127.0.0.1", port), self.Handler)
+        self.to, self.seconds = int(to), seconds
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.server_close()
 
 
 class Line:

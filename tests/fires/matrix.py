@@ -320,7 +320,10 @@ def run_case(case, servers, folder, line, as_in_use=False, worlds=None):
 
 
 def run_cases(cases, servers, folder, lanes, as_in_use=False, tell=None):
-    """The results, in the order of the cases. servers: with that many lines at least. as_in_use: Kafka's sessions are."""
+    """
+    The results, in the order of the cases; of those that there are, when it is interrupted. servers: with that many lines at
+    least. as_in_use: Kafka's sessions are.
+    """
     todo, results, lines, worlds = queue.SimpleQueue(), {}, [], set()
     for case in cases:
         todo.put(case)
@@ -348,14 +351,15 @@ def run_cases(cases, servers, folder, lanes, as_in_use=False, tell=None):
     try:
         for t in threads:
             t.join()
-    except BaseException:  # interrupted: nothing goes on running
+    except (KeyboardInterrupt, SystemExit):  # nothing goes on running
+        done = dict(results)
         while not todo.empty():
             todo.get()
         for program in [p.process for world in worlds for p in (*world.programs, world.sandbox)]:
             program.kill()
         for line in lines:
             line.close()
-        raise
+        results = done
     return [results[case] for case in cases if case in results]
 
 
@@ -447,8 +451,10 @@ def main(argv):
     missed = not_reached(results)
     print((missed + "\n" if missed else "") + f"{len(results)} cases in {time.monotonic() - began:.0f} s, {lanes} at a time")
     wrong = [r for r in results if r.wrong]
+    if len(results) < len(cases):
+        print(f"interrupted: {len(cases) - len(results)} cases were not run")
     for r in wrong:
         print(f"WRONG {r.case.name()}: {r.wrong[0].splitlines()[0]}")
     if not wrong:
         shutil.rmtree(folder, ignore_errors=True)
-    return 1 if wrong else 0
+    return 1 if wrong or len(results) < len(cases) else 0

@@ -1,9 +1,9 @@
-"""A sample of `tests/fire matrix`, with every program and everything that can happen to one; and who is cut off from its group."""
+"""A sample of `tests/fire matrix`, with every program and everything that can happen to one; and what the matrix has found."""
 import pathlib
 
 import pytest
-from fires.lines import Line
-from fires.matrix import WORKER_ACTIONS, Case, all_cases, run_cases
+from fires.lines import Line, Sluggish
+from fires.matrix import WORKER_ACTIONS, all_cases, is_stopped, run_cases
 from fires.works import WORKS
 from shelfwire import PARTITIONS, wait_for
 
@@ -14,7 +14,8 @@ SAMPLE = [  # each program, each action; where the outside world has just change
     ("users-resolve", "released", "cut"),
     ("prereg-create", "call_left", "kill"), ("prereg-create", "call_leaving", "zombie"), ("prereg-create", "record_sent", "postgres"),
     ("catalog-delta", "record_committed", "kill"), ("catalog-delta", "fetched", "broker"),
-    ("folio-requests", "call_leaving", "zombie"), ("folio-requests", "call_answered", "answer"),
+    ("folio-requests", "call_leaving", "zombie"), ("folio-requests", "released", "kill"),
+    ("folio-requests", "call_answered", "answer"),
     ("wise-holds-prepare", "drain", "kill"), ("wise-holds-place", "look_committed", "zombie"),
     ("wise-holds-place", "call_done", "postgres"), ("oneclick-requests", "call_left", "answer"), ("oneclick-requests", "lost", "kill-new"),
     ("libcal-bookings", "round_mark", "kill"), ("libcal-bookings", "statement", "postgres"),
@@ -75,5 +76,33 @@ def test_who_is_cut_off_from_its_group_sends_nothing_that_its_successor_may_have
         else:
             assert len(world.sandbox.visitors()) == len(windows)
         first.stop()
+    finally:
+        line.close()
+
+
+def test_who_dies_while_giving_partitions_back_leaves_none_without_an_owner(world):
+    """It has a name, so the group believes nothing has changed when it is back; and who was to have them waits for word."""
+    first = world.start("prereg-create", KAFKA_GROUP_INSTANCE_ID="a", INJECT_AT="release")
+    second = world.begin("prereg-create", KAFKA_GROUP_INSTANCE_ID="b")
+    wait_for(lambda: is_stopped(first), lambda: "it has nothing to give back" + first.tail() + second.tail())
+    first.kill9()
+    first = world.start("prereg-create", KAFKA_GROUP_INSTANCE_ID="a")
+    wait_for(lambda: len(partitions(first)) + len(partitions(second)) == PARTITIONS,
+             lambda: f"{list(partitions(first))} {list(partitions(second))}" + first.tail() + second.tail(), 40, 0.2)
+    world.make_windows(30, 30, topic="prereg.create")
+    world.await_made(30)
+    world.await_no_lag("prereg-create")
+    world.assert_exactly_once()
+
+
+def test_a_broker_that_is_slow_is_waited_for(world):
+    """Each of its answers takes longer than a program that starts would wait at first."""
+    line = Line(world.servers, 0)
+    line.kafka.cut()
+    try:
+        with Sluggish(line.kafka.port, line.kafka.to, 0.7):
+            for name in ("bookings-new", "libcal-bookings"):
+                world.make_topics("bookings.new", "bookings.new.dlq", "users.resolve")
+                world.begin(name, **line.env).ready().stop()
     finally:
         line.close()
