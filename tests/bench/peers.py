@@ -290,7 +290,7 @@ def run(options):
     with Peers(options) as peers:
         about = {"messages": options.messages, "cores": os.cpu_count(), "loadavg": os.getloadavg()[0],
                  "fsync_ms": fsync_ms(peers.dir)}
-        if not options.quick:
+        if not options.quick and options.kills != "only":
             peers.warm_up()
         for peer in options.peers if options.kills != "only" else ():
             say(f"{peer}: speed")
