@@ -1,7 +1,7 @@
 /*
  * Any bytes as the lines of patron-requests --stdin. However they arrive, each line that is not blank is answered once, in order,
- * in one line of JSON, and only what is accepted goes on. Bytes: how large the pieces are, text; in that, behind a first byte of 255, 1
- * stands for 30,000 of x, up to four times.
+ * in one line of JSON, and only what is accepted goes on. Bytes: how large the pieces are, text. Behind a first byte of 255 the
+ * byte 1 stands for 70,000 of x, up to twice: a line too long.
  */
 #include "producers/patron-requests/lines.c"
 
@@ -140,7 +140,7 @@ static void want_answers(const char *said, int lines_most)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static char x[30000];
+    static char x[70000];
     struct text all = {0};
     int lines_most = 1, long_ones = 0;
 
@@ -151,7 +151,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memset(x, 'x', sizeof x);
     for (size_t i = 1; i < size; i++) {
         lines_most += data[i] == '\n';
-        if (data[0] == 255 && data[i] == 1 && long_ones++ < 4)
+        if (data[0] == 255 && data[i] == 1 && long_ones++ < 2)
             text_add(&all, x, sizeof x);
         else
             text_add(&all, (const char *)&data[i], 1);
