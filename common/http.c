@@ -523,22 +523,28 @@ void http_resume(struct http *h, struct http_exchange *x)
     curl_easy_pause(x->easy, CURLPAUSE_CONT); /* the next turn's timer goes on reading */
 }
 
+int64_t http_retry_after_ms(const char *value, int64_t now)
+{
+    int64_t seconds;
+
+    if (*value && !value[strspn(value, "0123456789")]) {
+        seconds = strtoll(value, NULL, 10);
+    } else {
+        time_t at = curl_getdate(value, NULL);
+        if (at < 0)
+            return -1;
+        seconds = at - now;
+    }
+    return seconds < 0 ? 0 : seconds > 86400 ? 86400000 : seconds * 1000;
+}
+
 static int64_t retry_after_ms(CURL *easy)
 {
     struct curl_header *header;
-    int64_t seconds;
 
     if (curl_easy_header(easy, "Retry-After", 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
         return -1;
-    if (*header->value && !header->value[strspn(header->value, "0123456789")]) {
-        seconds = strtoll(header->value, NULL, 10);
-    } else {
-        time_t at = curl_getdate(header->value, NULL);
-        if (at < 0)
-            return -1;
-        seconds = at - time(NULL);
-    }
-    return seconds < 0 ? 0 : seconds > 86400 ? 86400000 : seconds * 1000;
+    return http_retry_after_ms(header->value, time(NULL));
 }
 
 static const char *watched(struct http_exchange *x)

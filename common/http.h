@@ -76,6 +76,9 @@ struct http_response {
     const char *error;         /* why it is not HTTP_ANSWERED, in words without the URL; "" otherwise */
 };
 
+/* A Retry-After: seconds, or a date; at most a day. now: an instant, in seconds. -1: unreadable. */
+int64_t http_retry_after_ms(const char *value, int64_t now);
+
 /* ---- sending ---- */
 
 struct http;          /* connections and exchanges of one program, on its loop */

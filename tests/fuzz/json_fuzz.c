@@ -5,7 +5,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    json_object *value, *again;
+    json_object *value, *again = NULL;
     char text[32];
     int64_t n;
 

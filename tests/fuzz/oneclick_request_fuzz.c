@@ -26,7 +26,8 @@ static void want_outcome(struct text *out)
     json_object *again = NULL;
 
     want(!out->failed && !json_read(text_str(out), out->len, &again).kind && json_object_is_type(again, json_type_object));
-    want(!strstr(text_str(out), "\\u0000"));
+    for (const char *c = text_str(out); (c = strchr(c, '\\')); c += 2) /* an escape, and the character that it is of */
+        want(strncmp(c, "\\u0000", strlen("\\u0000")) != 0);
     json_object_put(again);
     text_clear(out);
 }
