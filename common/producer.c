@@ -801,8 +801,6 @@ static struct fault reach_read(struct producer *p, const struct producer_reader 
     TRY(count_partitions(p, r->topic, &r->partitions));
     r->noted = calloc((size_t)r->partitions + 1, sizeof *r->noted);
     r->committed = calloc((size_t)r->partitions + 1, sizeof *r->committed);
-    if (!r->noted || !r->committed)
-        return FAULT(FATAL, "out of memory");
     if (!r->partitions)
         return FAULT_OK;
     for (int i = 0; i < r->partitions; i++)
