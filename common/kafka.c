@@ -860,7 +860,6 @@ static void on_consumer_error(rd_kafka_t *rk, int err, const char *reason, void 
     struct kafka_consumer *c = opaque;
 
     (void)rk;
-    }
     note_trouble(&c->last, err, reason);
     c->down = c->down || err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
     if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || c->last.refused)
