@@ -1,4 +1,6 @@
 """PostgreSQL and Kafka go away in the middle of the work and come back: the programs go on by themselves."""
+import contextlib
+
 import pytest
 from shelfwire import keeps_true, wait_for
 
@@ -65,6 +67,27 @@ def test_an_idle_worker_says_that_kafka_is_back(world):
         world.servers.kafka.start()
     wait_for(lambda: worker.get("/readyz").text.strip() == "ok", lambda: worker.get("/readyz").text + worker.tail())
     worker.await_log("Kafka is there again")
+
+
+@pytest.mark.parametrize("away", ["killed", "frozen"])
+def test_who_is_told_to_stop_while_kafka_is_away_ends_in_time(world, away):
+    """Although what it has done since cannot be committed: who stops it kills it after half a minute."""
+    world.sandbox.settings(passagepoint={"latency_ms": 1500})
+    world.make_windows(3, 3, topic="prereg.create")
+    worker = world.start("prereg-create")
+    wait_for(lambda: world.sandbox.count("passagepoint", "createPreReg", "in_flight") == 3, "no calls under way")
+    with contextlib.ExitStack() as stack:
+        if away == "killed":
+            world.servers.kafka.kill()
+            stack.callback(world.servers.kafka.start)
+        else:
+            stack.enter_context(world.servers.kafka_frozen())
+        world.await_made(3)
+        wait_for(lambda: worker.metric("shelfwire_in_hand") == 0, lambda: worker.metrics())
+        worker.stop(timeout=20)
+    world.start("prereg-create")
+    world.await_no_lag("prereg-create")
+    world.assert_exactly_once()
 
 
 FULL_DISK = """
