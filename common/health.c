@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+enum { SHARE_OF = 32 }; /* calls */
+
 static uint32_t next_random(struct health *h)
 {
     h->random ^= h->random << 13; /* xorshift32: to spread tries, nothing more */
@@ -28,11 +30,30 @@ static bool no_news(const struct health *h, int64_t now_us)
     return !h->limit && (h->harmless_first || now_us < h->try_at_us);
 }
 
+/* The failures before it are judged now: while they last, an outage looks as they do. */
+static void learn_share(struct health *h)
+{
+    for (; h->run; h->run--)
+        h->share += (1 - h->share) / SHARE_OF;
+    h->share -= h->share / SHARE_OF;
+}
+
+/* So many keys in a row fail by chance once in a million. */
+static int row_by_chance(const struct health *h)
+{
+    int row = 0;
+
+    for (double chance = 1; chance > 1e-6 && row < HEALTH_ROW_MAX; row++)
+        chance *= h->share;
+    return row > HEALTH_ROW_MIN ? row : HEALTH_ROW_MIN;
+}
+
 void health_answered(struct health *h, uint32_t key, int64_t now_us)
 {
     int at = 0;
 
     h->answers++;
+    learn_share(h);
     while (at < HEALTH_MEMORY - 1 && h->answered[at].key != key)
         at++;
     memmove(h->answered + 1, h->answered, (size_t)at * sizeof h->answered[0]);
@@ -61,14 +82,18 @@ bool health_failed(struct health *h, uint32_t key, bool at_once, int64_t now_us,
 {
     bool known = false;
     bool was_sick = !h->limit;
+    int row = row_by_chance(h);
 
+    h->run += h->run < SHARE_OF;
     if (no_news(h, now_us))
         return false;
     for (int i = 0; i < h->failed_count; i++)
         known |= h->failed[i] == key;
-    if (!known && h->failed_count < HEALTH_KEYS_IN_A_ROW)
+    if (!known && h->failed_count < HEALTH_ROW_MAX)
         h->failed[h->failed_count++] = key;
-    if (!was_sick && !at_once && h->failed_count < HEALTH_KEYS_IN_A_ROW && h->limit == h->most)
+    if (was_sick || h->limit < h->most) /* on the way up, one is enough where failures are rare */
+        row -= HEALTH_ROW_MIN - 1;
+    if (!at_once && h->failed_count < row)
         return false;
     fall_sick(h, now_us, wait_us);
     return !was_sick;

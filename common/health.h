@@ -6,6 +6,9 @@
  * connection could be made, or when a call's outcome is unknown and cannot be asked about). Sick: no calls; after a
  * pause that doubles, one try (a harmless one where the stage's own call may not be repeated); then one at a time,
  * two, four, … as long as it goes well. What was under way when it fell sick ends without being news about it.
+ * Where a share of all messages fails whatever the vendor's health, chance brings such rows about: so a row counts only when it
+ * is longer than chance would make one in a million, by the share of the last calls. Three keys where all has gone well so far,
+ * twenty where every other call fails; and as many more tries fail before a pause is made longer.
  * A failed try counts against a message only when the same call was answered for HEALTH_OTHERS other keys since the
  * message's last try: so an outage never counts, however long it lasts.
  */
@@ -15,7 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { HEALTH_KEYS_IN_A_ROW = 3, HEALTH_OTHERS = 3, HEALTH_MEMORY = 16 };
+enum { HEALTH_ROW_MIN = 3, HEALTH_ROW_MAX = 24, HEALTH_OTHERS = 3, HEALTH_MEMORY = 16 };
 
 struct health {
     int most;               /* calls at a time when all is well */
@@ -24,8 +27,10 @@ struct health {
     bool trying;            /* the try after the pause is under way */
     int64_t min_pause_us, max_pause_us, pause_us;
     int64_t try_at_us;      /* when sick: when to try again */
-    uint32_t failed[HEALTH_KEYS_IN_A_ROW];
+    uint32_t failed[HEALTH_ROW_MAX]; /* the keys of the row */
     int failed_count;
+    int run;                /* calls that failed since one went well */
+    double share;           /* of the calls before those: how many failed */
     uint64_t answers;       /* good answers so far */
     struct { uint32_t key; uint64_t at; } answered[HEALTH_MEMORY]; /* the last different keys, newest first */
     uint32_t random;

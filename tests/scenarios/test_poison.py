@@ -118,3 +118,67 @@ def test_no_number_of_bad_messages_stalls_a_worker(world):
     world.await_no_lag("prereg-create")
     assert len(world.dead_letters("prereg.create")) == 3000
     world.assert_exactly_once()
+
+
+def spoil(world, name, windows):
+    """Each in one of four ways, and sent; returns what its dead letter says, by booking."""
+    topic, kinds = STAGES[name], {}
+    failing, refused = windows[2::4], windows[3::4]
+    world.sandbox.admin("POST", "/faults", [
+        {"vendor": "passagepoint", "kind": "status", "status": 500, "call": "createPreReg" if topic == "prereg.create" else "createVisitor",
+         "key": w.person.visitor_id or w.person.barcode} for w in failing])
+    ids = ", ".join(f"'{w.person.primary_id}'" for w in refused)
+    world.db.rows(f"ALTER TABLE appts ADD CONSTRAINT odd CHECK (asked_id NOT IN ({ids}) OR prereg_id IS NULL) NOT VALID;"
+                  f"ALTER TABLE users ADD CONSTRAINT odd CHECK (primary_id NOT IN ({ids}) OR visitor_id IS NULL) NOT VALID"
+                  if topic == "users.resolve" else
+                  f"ALTER TABLE appts ADD CONSTRAINT odd CHECK (asked_id NOT IN ({ids}) OR prereg_id IS NULL) NOT VALID")
+    for i, w in enumerate(windows):
+        kinds[w.booking_id] = ("unreadable", "wrong_key", "tries_exhausted", "refused_by_database")[i % 4]
+    return kinds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["users-resolve", "prereg-create"])
+def test_half_of_all_messages_is_poison(world, name):
+    """Those nobody can read, of a wrong key, that fail as often as they may, whose outcome PostgreSQL refuses: in turn with good ones."""
+    topic = STAGES[name]
+    windows = world.make_windows(320, 320, topic=topic, send=False)
+    good, bad = windows[::2], windows[1::2]
+    kinds = spoil(world, name, bad)
+    world.make_topics(topic)
+    for window in windows:
+        key, value = window.key(topic), window.value(topic)
+        kind = kinds.get(window.booking_id)
+        world._produce(topic, "G99999999" if kind == "wrong_key" else key, value[:-1] if kind == "unreadable" else value,
+                       window.headers(topic))
+    world._flush()
+    # a session that ends would bring what is not committed again, and with it its dead letters
+    worker = world.start(name, CONCURRENCY=10, TRIES_MAX=3, KAFKA_SESSION_TIMEOUT_MS=60000)
+
+    def more():
+        """A failed try counts only while others are answered, so the gate must have others to answer."""
+        if len(world.dead_letters(topic)) >= len(bad):
+            return True
+        people = world.make_people(8, topic, first=len(world.people) + 1)
+        good.extend(world.make_windows(8, people, topic=topic))
+        return False
+    wait_for(more, lambda: f"{len(world.dead_letters(topic))} of {len(bad)} are set aside" + worker.tail(), 120, 0.5)
+    world.await_no_lag(name, timeout=60)
+
+    dead = world.dead_letters(topic)
+    said = {m.value.decode().split('"booking_id": "')[1].split('"')[0]: m.headers["kafka_dlt-exception-message"].decode() for m in dead}
+    assert len(dead) == len(bad), f"{len(dead)} dead letters of {len(bad)} bad messages"
+    wrong = [f"{booking}: {said.get(booking)}, not {kind}" for booking, kind in kinds.items() if not said.get(booking, "").startswith(kind)]
+    assert not wrong, wrong
+    set_aside = sum(kind in ("tries_exhausted", "refused_by_database") for kind in kinds.values())
+    assert worker.metric("shelfwire_messages_total", 'outcome="dead_letter"') == len(bad)
+    assert sorted(kind for kind, _subject in world.desk()) == ["set_aside"] * set_aside
+    if name == "users-resolve":
+        assert sorted(m.json()["booking_id"] for m in world.read_topic("prereg.create")) == sorted(w.booking_id for w in good)
+        world.start("prereg-create")
+        world.await_made(len(good))
+    assert world.answers()["made"] == len(good)
+    world.assert_never_twice()
+    at_gate = {p["visitorId"] for p in world.sandbox.preregs()}
+    known = dict(world.db.rows("SELECT primary_id, visitor_id FROM users"))
+    assert {known[w.person.primary_id] for w in good} <= at_gate

@@ -47,7 +47,8 @@ static void test_limits(void **state)
         {"one key failed, again and again", "AAAAAAAA", MOST},
         {"two keys failed in turn", "ABABABAB", MOST},
         {"something went well in between", "ABcAB", MOST},
-        {"something went well in between, and then three", "ABcABC", 0},
+        {"something went well in between, and then as many", "ABcABC", MOST},
+        {"and then more than such a share would make", "ABcABCDEF", 0},
         {"no connection could be made", "!", 0},
         {"the pause is over: one try", "ABC.", 1},
         {"the try failed", "ABC.D", 0},
@@ -56,8 +57,9 @@ static void test_limits(void **state)
         {"three: four", "ABC.ddd", 4},
         {"four: all", "ABC.dddd", MOST},
         {"many: no more than all", "ABC.dddddddd", MOST},
-        {"a failure on the way up", "ABC.ddD", 0},
-        {"up again after it", "ABC.ddD.dddd", MOST},
+        {"a failure on the way up: as many failed before", "ABC.ddD", 2},
+        {"several on the way up", "ABC.ddDEFG", 0},
+        {"up again after them", "ABC.ddDEFG.dddd", MOST},
         {"back to all: one failure is nothing", "ABC.ddddA", MOST},
         {"the failures before it fell sick are forgotten", "ABC.ddddAB", MOST},
         {"a call that was under way fails", "ABCD", 0},
@@ -216,6 +218,44 @@ static void test_no_news(void **state)
     assert_in_range(h.try_at_us - try_at, SECOND * 3 / 2, SECOND * 5 / 2);
 }
 
+static bool poisoned(uint32_t *random, int percent)
+{
+    *random = *random * 1664525 + 1013904223;
+    return *random >> 8 < (uint32_t)percent * 0x1000000u / 100;
+}
+
+/* A share of the messages fails, whatever the vendor's health: that is soon known, and an outage is noticed all the same. */
+static void test_a_share_that_fails(void **state)
+{
+    static const struct {
+        int percent, falls_most; /* until it is known; of 10,000 calls */
+    } shares[] = {{0, 0}, {2, 1}, {10, 2}, {25, 3}, {50, 6}};
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(shares); i++)
+        for (uint32_t seed = 1; seed <= 50; seed++) {
+            struct health h;
+            uint32_t random = seed, key;
+            int64_t now = 1;
+            int falls = 0, calls;
+
+            health_begin(&h, MOST, false, SECOND, 30 * SECOND, seed);
+            for (key = 0; key < 10000; key++) {
+                now = health_limit(&h, now) ? now + 1000 : h.try_at_us;
+                if (poisoned(&random, shares[i].percent))
+                    falls += health_failed(&h, key, false, now, -1);
+                else
+                    health_answered(&h, key, now);
+            }
+            if (falls > shares[i].falls_most || now > 10000 * 1000 + 60 * (int64_t)SECOND)
+                fail_msg("%d %%, seed %u: fell sick %d times, %lld s", shares[i].percent, seed, falls, (long long)now / SECOND);
+            assert_int_equal(health_limit(&h, now), MOST);
+            for (calls = 0; health_limit(&h, now) && calls < 100; calls++)
+                health_failed(&h, ++key, false, now, -1);
+            assert_in_range(calls, HEALTH_ROW_MIN, HEALTH_ROW_MAX);
+        }
+}
+
 static void test_blame(void **state)
 {
     static const struct {
@@ -279,6 +319,7 @@ int main(void)
         cmocka_unit_test(test_limits),         cmocka_unit_test(test_harmless_first), cmocka_unit_test(test_pauses),
         cmocka_unit_test(test_pauses_differ),  cmocka_unit_test(test_one_at_a_time),  cmocka_unit_test(test_asked_to_wait),
         cmocka_unit_test(test_no_news),        cmocka_unit_test(test_blame),          cmocka_unit_test(test_backoff),
+        cmocka_unit_test(test_a_share_that_fails),
     };
 
     return cmocka_run_group_tests_name("health", tests, NULL, NULL);
