@@ -235,6 +235,8 @@ class Soak:
         if name == "libcal-bookings":
             watched = frozenset(self.bookings.open_lids())
             more.update(LIBCAL_LOCATIONS=",".join(map(str, sorted(watched))), LIBCAL_DAYS_AHEAD=30)
+        elif name == "webcheckout-allocations":
+            more.update(WEBCHECKOUT_DAYS_AHEAD=30)
         elif name == "oneclick-catalog":
             more.update(ONECLICK_DELTA_SECONDS=3, ONECLICK_AVAILABILITY_SECONDS=3)
         elif name == "patron-requests":
@@ -641,6 +643,9 @@ class Soak:
               f" {self.watch.texts:,} metrics, health, process lists and environments, {self.headers:,} headers of dead letters, all tables and"
               f" topics; found {len(self.leaks)}")
         print("time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in self.phases))
+        if self.violations:
+            print("how to look: tests/services/postgres.sh start FOLDER/servers/pg; SELECT * FROM appts WHERE appt_id = …; SELECT at, stage, call,"
+                  " verdict, code FROM attempts WHERE subject = … ORDER BY at; FOLDER/world has every log, the plan, and the events with their time")
         print(f"{len(self.violations)} violations" if self.violations else "as promised")
 
 
