@@ -209,6 +209,8 @@ uint64_t loop_turns(const struct loop *l)
 void loop_pace(struct loop *l, int64_t us)
 {
     l->pace_us = us;
+    l->pace_turns = 0;
+    l->pace_since_us = l->now_us;
 }
 
 /* Busy: the last turns followed one another at hardly more than the pace. */

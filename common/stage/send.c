@@ -49,9 +49,20 @@ static rd_kafka_headers_t *dead_letter_headers(struct job *job)
     return h;
 }
 
+/*
+ * One batch at a time, unless a broker keeps us waiting. While five messages of a partition are on their way, librdkafka 2.0.2
+ * sends no more of it (RD_KAFKA_IDEMP_MAX_INFLIGHT), but looks without pause whether it may: its thread then takes a whole core.
+ */
+static bool is_free(struct worker *w)
+{
+    struct job *oldest = TAILQ_FIRST(&w->sending);
+
+    return !oldest || oldest->since_us + SENDING_US < loop_now(w->loop);
+}
+
 void worker_send(struct worker *w)
 {
-    if (!w->send_n || !worker_worth_it(w, w->send_n, w->hand_max, w->sent_us))
+    if (!w->send_n || !is_free(w) || !worker_worth_it(w, w->send_n, w->hand_max, w->sent_us))
         return; /* each time it is woken, Kafka's own thread costs as much as a message */
     w->sent_us = loop_now(w->loop);
     for (struct job *job; (job = TAILQ_FIRST(&w->send));) {

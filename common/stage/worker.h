@@ -42,6 +42,7 @@ enum {
     PACE_US = 1000,             /* see loop_pace */
     GATHER_US = 10000,          /* see worker_worth_it */
     GATHER_BLIND_US = 2000,
+    SENDING_US = 1000000,       /* longer than a broker that is well takes to acknowledge */
     GATHER_ENOUGH = 32,         /* rows: more in one statement make each hardly cheaper */
     PULSE_US = 500000,
     CALLS_KEPT = 4,

@@ -731,6 +731,28 @@ static void next_link(void *of, const struct http_response *res)
 }
 
 /* An answer starts the next exchange. */
+/* What http_push is for: on a kept connection a request is gone before the loop turns. */
+static void test_push(void **state)
+{
+    struct http_request req = {0};
+    char first;
+    (void)state;
+
+    play(&ok, 1);
+    ask(root, "GET", "", 5000);
+    memset(&got, 0, sizeof got);
+    http_request_reset(&req, "GET", "/pushed");
+    assert_non_null(http_send(http, root, &req, 5000, note, NULL));
+    assert_int_equal(recv(server.talks->watch.fd, &first, 1, MSG_PEEK | MSG_DONTWAIT), -1);
+    assert_false(http_push(http));
+    assert_int_equal(recv(server.talks->watch.fd, &first, 1, MSG_PEEK | MSG_DONTWAIT), 1);
+    assert_int_equal(got.count, 0);
+    wait_for(1);
+    assert_int_equal(got.end, HTTP_ANSWERED);
+    assert_false(http_push(http)); /* nothing is there to be sent */
+    http_request_free(&req);
+}
+
 static void test_chain(void **state)
 {
     (void)state;
@@ -940,6 +962,7 @@ int main(void)
         TEST(test_impossible),
         TEST(test_query),
         TEST(test_parallel),
+        TEST(test_push),
         TEST(test_chain),
         TEST(test_cancel),
         TEST(test_withheld),

@@ -495,6 +495,31 @@ static void test_stopped(void **state)
     close(out[1]);
 }
 
+static void count_call(void *of, uint32_t events)
+{
+    (void)events;
+    ++*(int *)of;
+}
+
+/* Once it is seen that turns follow one another at once, they are held to the pace. */
+static void test_pace(void **state)
+{
+    enum { TURNS = 100, COUNTED = 32, PACE = 2000 };
+    struct loop_fd watch = {0};
+    int fd = eventfd(1, EFD_CLOEXEC), calls = 0;
+    int64_t since = clock_us();
+    (void)state;
+
+    loop_pace(loop, PACE);
+    loop_watch(loop, &watch, fd, EPOLLIN, count_call, &calls); /* always ready: nobody reads it */
+    for (int i = 0; i < TURNS; i++)
+        loop_turn(loop, 1000);
+    assert_int_equal(calls, TURNS);
+    assert_true(clock_us() - since >= (COUNTED - 1) * PACE);
+    loop_watch(loop, &watch, fd, 0, NULL, NULL);
+    close(fd);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -517,6 +542,7 @@ int main(void)
         TEST(test_signals),
         TEST(test_waiting_is_no_gap),
         TEST(test_stopped),
+        TEST(test_pace),
     };
 
     return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
