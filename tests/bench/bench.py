@@ -28,6 +28,7 @@ import os
 import random
 import signal
 import statistics
+import subprocess
 import sys
 import time
 
@@ -63,6 +64,25 @@ class Bench(Services):
     def __init__(self, options):
         super().__init__(options, options.stages, "floors")
         self.random = random.Random(1)
+        self.ca_file = None
+
+    def start(self):
+        super().start()
+        self.vendor_url = self.url
+        if getattr(self.options, "tls", False):
+            self.encrypt()
+
+    def encrypt(self):
+        """The vendors behind TLS 1.3, with a certificate of our own; socat carries a connection each."""
+        self.ca_file, port = self.dir / "vendor.pem", free_port()
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
+                        "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", self.dir / "vendor.key", "-out", self.ca_file],
+                       check=True, capture_output=True)
+        both = self.dir / "vendor.both"
+        both.write_bytes((self.dir / "vendor.key").read_bytes() + self.ca_file.read_bytes())
+        self.spawn(["socat", f"OPENSSL-LISTEN:{port},bind=127.0.0.1,fork,reuseaddr,backlog=1024,cert={both},verify=0",
+                    "TCP:" + self.url.removeprefix("http://") + ",nodelay"], "socat.log")
+        self.vendor_url = f"https://127.0.0.1:{port}"
 
     def prepare(self, stage, count, people):
         """Fresh topics, rows and vendors; the files of messages, rows and requests. Returns the topics' prefix."""
@@ -71,13 +91,30 @@ class Bench(Services):
         self.latency_ms = 0 if self.options.no_latency else VENDOR_MS
         self.admin("POST", "/settings", json={of.vendor: {"latency_ms": self.latency_ms}})
         with self.db.cursor() as sql:
-            sql.execute(f"TRUNCATE {TABLES}")
+            self.empty_tables(sql)
         prefix = self.make_topics(*(t for t in (of.consumes, of.produces, of.consumes + ".dlq", "floor") if t))
         of.fill(self, count, people)
         with self.db.cursor() as sql:
             sql.execute("VACUUM ANALYZE users, appts, requests")  # the engine's tables are as on the first day: empty, never counted
             sql.execute("CHECKPOINT")
         return prefix
+
+    @staticmethod
+    def empty_tables(sql):
+        sql.execute(f"TRUNCATE {TABLES}")
+
+    @staticmethod
+    def person(i):
+        return f"G{i + 1:08d}"
+
+    def upsert(self, table, key, columns, lines):
+        """Rows that may be there already."""
+        with self.db.cursor() as sql:
+            sql.execute(f"CREATE TEMP TABLE brought AS SELECT {columns} FROM {table} WHERE false")
+            self.copy(f"brought ({columns})", lines)
+            sql.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM brought ON CONFLICT ({key}) DO UPDATE SET "
+                        + ", ".join(f"{c} = excluded.{c}" for c in columns.replace(" ", "").split(",") if c != key))
+            sql.execute("DROP TABLE brought")
 
     def copy(self, table, lines):
         with open(self.dir / "copy", "w+") as file, self.db.cursor() as sql:
@@ -100,7 +137,7 @@ class Bench(Services):
         self.metrics_port = free_port()
         env = {**os.environ, **self.pg, "KAFKA_BOOTSTRAP_SERVERS": self.kafka, "TOPIC_PREFIX": prefix,
                "CONCURRENCY": str(concurrency), "METRICS_PORT": str(self.metrics_port), "LOG_FORMAT": "text",
-               **BY_NAME[stage].settings(self), **changed}
+               **BY_NAME[stage].settings(self), **({"VENDOR_CA_FILE": str(self.ca_file)} if self.ca_file else {}), **changed}
         if instance:
             env["KAFKA_GROUP_INSTANCE_ID"] = instance
         command = [self.bin / stage]
@@ -140,7 +177,7 @@ class Bench(Services):
         """The next topic's messages, (index, seconds since 1970), until `until` of them is true, or for half a minute."""
         found, deadline = [], time.time() + 30
         consumer = confluent_kafka.Consumer({"bootstrap.servers": self.kafka, "group.id": "bench", "enable.auto.commit": False})
-        consumer.assign([confluent_kafka.TopicPartition(prefix + BY_NAME[stage].produces, p, 0) for p in range(PARTITIONS)])
+        consumer.assign([confluent_kafka.TopicPartition(prefix + BY_NAME[stage].produces, p, 0) for p in range(self.partitions)])
         keys = BY_NAME[stage].keys
         while not until(found) and time.time() < deadline:
             for message in consumer.consume(1000, 0.5):
@@ -154,7 +191,8 @@ class Bench(Services):
         deadline, found = time.time() + 30, {}
         while len(found) < count and time.time() < deadline:
             with self.db.cursor() as sql:
-                sql.execute("SELECT subject, extract(epoch FROM max(at))::float8 FROM attempts WHERE stage = %s GROUP BY 1", (stage,))
+                sql.execute("SELECT subject, extract(epoch FROM max(at))::float8 FROM attempts WHERE stage = %s AND subject = ANY (%s)"
+                            " GROUP BY 1", (stage, list(BY_NAME[stage].subjects)))
                 found = {BY_NAME[stage].subjects[subject]: at for subject, at in sql}
         return found
 
@@ -324,7 +362,7 @@ class Bench(Services):
         cost["kafka_rate"] = count / result["wall_s"]
         # HTTP, and what is in the answer: as many requests a message as it takes
         calls = BY_NAME[stage].calls
-        result = self.floors("http", root=self.url, headers=self.dir / "headers", file=self.dir / "requests", in_flight=CONCURRENCY,
+        result = self.floors("http", root=self.vendor_url, ca=self.ca_file or "", headers=self.dir / "headers", file=self.dir / "requests", in_flight=CONCURRENCY,
                              rate=rate * calls)
         cost["http"] = 1000 * result["cpu_s"] / result["count"] * calls
         cost["http_rate"] = result["count"] / result["wall_s"]
@@ -439,7 +477,7 @@ def run(options):
         about["loadavg_after"] = os.getloadavg()[0]
         about["message_bytes"] = sorted(sizes)
     print(f"\n{about['messages']:,} messages of {min(sizes)} to {max(sizes)} bytes, CONCURRENCY={CONCURRENCY}, {PARTITIONS} partitions, a vendor"
-          f" of {VENDOR_MS} ms, {about['cores']} cores, load average {about['loadavg']:.2f} before and {about['loadavg_after']:.2f} after,"
+          f" of {VENDOR_MS} ms{' behind TLS' if options.tls else ''}, {about['cores']} cores, load average {about['loadavg']:.2f} before and {about['loadavg_after']:.2f} after,"
           f" fdatasync {about['fsync_ms']:.2f} ms\n")
     print(table(results) + "\n\n" + details(results))
     if options.json:
@@ -457,6 +495,7 @@ def main():
     parser.add_argument("--stage", action="append", choices=list(BY_NAME), help="only this one, and others so named")
     parser.add_argument("--load", choices=("backlog", "half", "restart"), help="only this")
     parser.add_argument("--perf", action="store_true", help="show where the worker's time goes (perf, as root)")
+    parser.add_argument("--tls", action="store_true", help="the vendors behind TLS: what it adds to a worker")
     parser.add_argument("--no-latency", action="store_true", help="a vendor that answers at once: the most the worker can do")
     add_options(parser)
     options = parser.parse_args()

@@ -145,6 +145,8 @@ class Sampler(threading.Thread):
 class Services:
     """Those a benchmark runs on, in a folder of their own, which goes with them. `floors`: the program that measures these."""
 
+    partitions = PARTITIONS
+
     def __init__(self, options, programs, floors):
         self.options = options
         self.bin = pathlib.Path(options.bin).resolve()
@@ -252,7 +254,7 @@ class Services:
         self.round += 1
         prefix = f"b{self.round}."
         admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.kafka, "log_level": 3})
-        made = admin.create_topics([confluent_kafka.admin.NewTopic(prefix + t, PARTITIONS, 1) for t in names])
+        made = admin.create_topics([confluent_kafka.admin.NewTopic(prefix + t, self.partitions, 1) for t in names])
         for future in made.values():
             future.result(30)
         return prefix

@@ -2,7 +2,7 @@
  * floors - what the libraries alone cost: the least a worker could spend on a message. And the benchmark's load.
  *
  *   floors kafka   servers= from= to= count=            consume each message, produce it onward, acks=all
- *   floors http    root= headers= file= [in_flight=100] [rate=0]   one request a line on kept connections; then its answer
+ *   floors http    root= headers= file= [ca=] [in_flight=100] [rate=0]   one request a line on kept connections; then its answer
  *                                                       parsed as often, with nothing else around it
  *   floors pg      stage= file= [batch=20] [rate=0]     the rows of a message in pipelined batches
  *   floors produce servers= topic= file= [rate=0] [times=]       the load: the lines of a file, evenly or at once
@@ -170,6 +170,8 @@ static void slot_open(struct slot *s, CURLU *root, struct curl_slist *headers)
     curl_easy_setopt(s->easy, CURLOPT_WRITEDATA, s);
     curl_easy_setopt(s->easy, CURLOPT_CLOSESOCKETFUNCTION, on_close);
     curl_easy_setopt(s->easy, CURLOPT_HTTPHEADER, headers);
+    if (*arg("ca", ""))
+        curl_easy_setopt(s->easy, CURLOPT_CAINFO, arg("ca", ""));
     curl_easy_setopt(s->easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(s->easy, CURLOPT_PROXY, "");
     curl_easy_setopt(s->easy, CURLOPT_NOPROXY, "");

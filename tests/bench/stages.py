@@ -60,13 +60,13 @@ class Bookings(Stage):
     def fill(self, bench, count, people):
         first_day = datetime.datetime.now(datetime.timezone.utc).replace(hour=9, minute=0, second=0, microsecond=0)
         windows = -(-count // people)
-        persons = [(f"G{i + 1:08d}", f"2282{bench.round:04d}{i + 1:06d}", f"13750576{i + 1:07d}") for i in range(people)]
+        persons = [(bench.person(i), f"2282{bench.round:04d}{i + 1:06d}", f"13750576{i + 1:07d}") for i in range(people)]
         appts, messages, rows, calls, ids = [], [], [], [], []
         for i in range(count):
             primary, barcode, visitor = persons[i % people]
             start = first_day + datetime.timedelta(days=1 + i // people % windows, minutes=30 * (i % 16))
             end = start + datetime.timedelta(hours=1)
-            appt, booking = str(uuid.UUID(int=bench.random.getrandbits(128), version=4)), f"cs_{i:08d}"
+            appt, booking = str(uuid.UUID(int=bench.random.getrandbits(128), version=4)), f"cs_{bench.round:04d}{i:06d}"
             ids.append(appt)
             appts.append("\t".join((appt, "libcal", "1234", booking, primary, DESTINATION, start.isoformat(), end.isoformat(),
                                     primary.lower() + "@example.edu", "now")))
@@ -79,11 +79,11 @@ class Bookings(Stage):
             rows.append(f"{appt}\t{primary}\t{barcode}\t{visitor}")
             calls.append(self.request(primary, barcode, visitor, start, end))
         if self.known_to_alma:
-            bench.copy("users (primary_id, barcode, user_group, group_desc, first_name, last_name, emails, checked_at, visitor_id,"
-                       " visitor_barcode)",
-                       ("\t".join((primary, barcode, "UGRD", "Undergraduate", "Ada", "Reader", "{%s@example.edu}" % primary.lower(), "now",
-                                   visitor if self.known_to_gate else "\\N", barcode if self.known_to_gate else "\\N"))
-                        for primary, barcode, visitor in persons))
+            bench.upsert("users", "primary_id", "primary_id, barcode, user_group, group_desc, first_name, last_name, emails, checked_at,"
+                         " visitor_id, visitor_barcode",
+                         ("\t".join((primary, barcode, "UGRD", "Undergraduate", "Ada", "Reader", "{%s@example.edu}" % primary.lower(), "now",
+                                     visitor if self.known_to_gate else "\\N", barcode if self.known_to_gate else "\\N"))
+                          for primary, barcode, visitor in persons))
         bench.copy("appts (appt_id, source, location_id, booking_id, asked_id, destination, starts_at, ends_at, email, sent_at)", appts)
         self.index(ids, [p[0] for p in persons])
         self.write(bench, messages, rows, calls, self.headers(bench))
@@ -96,7 +96,7 @@ class BookingsNew(Bookings):
     with_primary_id = False
 
     def settings(self, bench):
-        return {"ALMA_URL": bench.url, "ALMA_API_KEYS": "sandbox-alma-key", "ALMA_CALLS_PER_SECOND": "1000", "ALMA_CALLS_LEFT_MIN": "0"}
+        return {"ALMA_URL": bench.vendor_url, "ALMA_API_KEYS": "sandbox-alma-key", "ALMA_CALLS_PER_SECOND": "1000", "ALMA_CALLS_LEFT_MIN": "0"}
 
     def fill(self, bench, count, people):
         bench.admin("POST", "/settings", json={"alma": {"accept_all": True}})
@@ -114,7 +114,7 @@ class Gate(Bookings):
     known_to_alma = True
 
     def settings(self, bench):
-        return {"PASSAGEPOINT_URL": bench.url, "PASSAGEPOINT_USERNAME": "sandbox", "PASSAGEPOINT_PASSWORD": "sandbox-pp-password",
+        return {"PASSAGEPOINT_URL": bench.vendor_url, "PASSAGEPOINT_USERNAME": "sandbox", "PASSAGEPOINT_PASSWORD": "sandbox-pp-password",
                 "PASSAGEPOINT_CATEGORIES": '{"*": "Student"}'}
 
     def fill(self, bench, count, people):
@@ -152,7 +152,7 @@ class CatalogDelta(Stage):
     consumes, vendor, call = "catalog.delta", "oneclick", "title"
 
     def settings(self, bench):
-        return {"ONECLICK_URL": bench.url, "ONECLICK_LIBRARY_ID": "1931", "ONECLICK_TOKEN": "sandbox-oneclick-token",
+        return {"ONECLICK_URL": bench.vendor_url, "ONECLICK_LIBRARY_ID": "1931", "ONECLICK_TOKEN": "sandbox-oneclick-token",
                 "ONECLICK_CALLS_PER_SECOND": "0"}
 
     def fill(self, bench, count, _people):
@@ -197,7 +197,7 @@ class FolioRequests(Requests):
     service, action = "folio", "renew"
 
     def settings(self, bench):
-        return {"FOLIO_URL": bench.url, "FOLIO_TENANT": "diku", "FOLIO_USERNAME": "sandbox", "FOLIO_PASSWORD": "sandbox-folio-password"}
+        return {"FOLIO_URL": bench.vendor_url, "FOLIO_TENANT": "diku", "FOLIO_USERNAME": "sandbox", "FOLIO_PASSWORD": "sandbox-folio-password"}
 
     def fill(self, bench, count, people):
         bench.admin("POST", "/settings", json={"folio": {"version": 6.5}})
@@ -231,7 +231,7 @@ class Wise(Requests):
     logins = ("login",)
 
     def settings(self, bench):
-        return {"WISE_URL": bench.url, "WISE_API_ID": "sandbox-app", "WISE_API_KEY": "sandbox-wise-key", "WISE_USERNAME": "sandbox",
+        return {"WISE_URL": bench.vendor_url, "WISE_API_ID": "sandbox-app", "WISE_API_KEY": "sandbox-wise-key", "WISE_USERNAME": "sandbox",
                 "WISE_APPLICATION_NAME": "Shelfwire", "WISE_PASSWORD": "sandbox-wise-password", "WISE_CALLS_PER_SECOND": "0"}
 
     def fill(self, bench, count, people):
