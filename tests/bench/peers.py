@@ -300,10 +300,12 @@ def run(options):
                 say(f"{peer}: {what}")
                 outcomes[peer, what] = [trial() for _ in range(options.repeat)]
         about["loadavg_after"] = os.getloadavg()[0]
-        about["others"] = max((speed["others"] for speed in speeds.values()), default=float("nan"))
+        if speeds:
+            about["others"] = max(speed["others"] for speed in speeds.values())
+    others = ", of which others used {others:.1f} at most" if speeds else ""
     print(f"\n{CONCURRENCY} calls in flight, {PARTITIONS} partitions, a gate of {VENDOR_MS} ms" + (
-        "; {messages:,} messages, {cores} cores, of which others used {others:.1f} at most, load average {loadavg:.2f} before and"
-        " {loadavg_after:.2f} after, fdatasync {fsync_ms:.2f} ms\n").format(**about))
+        "; {messages:,} messages, {cores} cores" + others + ", load average {loadavg:.2f} before and {loadavg_after:.2f} after,"
+        " fdatasync {fsync_ms:.2f} ms\n").format(**about))
     print("\n\n".join(table(found) for table, found in ((speed_table, speeds), (outcome_table, outcomes)) if found))
     if options.json:
         with open(options.json, "w") as file:
