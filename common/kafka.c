@@ -66,7 +66,6 @@ static const char *const consumer_defaults[][2] = {
     {"heartbeat.interval.ms", "1000"},
     {"auto.commit.interval.ms", "100"},
     {"topic.metadata.refresh.interval.ms", "60000"},
-    {"socket.timeout.ms", "10000"}, /* a minute otherwise, and who is told to stop waits for a commit under way for as long */
 };
 /*
  * For one that takes in more than a thousand a second. When every queue is full, librdkafka 2.0 sleeps for up to a second, and
