@@ -17,7 +17,7 @@
 
 extern char **environ;
 
-enum { ASK_MS = 300, ASK_AGAIN_US = 1000000, LEARN_MS = 200, LEARN_AGAIN_US = 10000000, SEEK_MS = 1000 };
+enum { ASK_MS = 300, ASK_AGAIN_US = 1000000, LEARN_MS = 200, LEARN_AGAIN_US = 10000000, SEEK_MS = 1000, CLOSE_MS = 5000 };
 
 static const char *bootstrap_servers, *topic_prefix;
 static int64_t topic_partitions, topic_replicas, topic_retention_days;
@@ -951,13 +951,31 @@ struct fault kafka_consumer_open(struct kafka_consumer **ret, struct loop *loop,
     return FAULT_OK;
 }
 
+/* Gives everything back (on_rebalance) and leaves the group. False: a broker that is silent lets nobody leave. */
+static bool leave_group(struct kafka_consumer *c)
+{
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(c->rk);
+    rd_kafka_error_t *error = rd_kafka_consumer_close_queue(c->rk, queue);
+
+    if (error)
+        rd_kafka_error_destroy(error);
+    for (int ms = 0; ms < CLOSE_MS && !rd_kafka_consumer_closed(c->rk); ms += 20)
+        while (rd_kafka_queue_poll_callback(queue, 20) && !rd_kafka_consumer_closed(c->rk))
+            ;
+    rd_kafka_queue_destroy(queue);
+    return rd_kafka_consumer_closed(c->rk);
+}
+
 static void consumer_stop(struct kafka_consumer *c)
 {
     c->closing = true;
-    rd_kafka_consumer_close(c->rk); /* calls on_rebalance, which gives everything back */
+    bool left = leave_group(c);
     while (c->partitions)
         partition_drop(c, c->partitions);
-    rd_kafka_destroy(c->rk);
+    if (left)
+        rd_kafka_destroy(c->rk);
+    else /* it would wait for the broker, a minute and more, and who stops us kills us after half of one; it ends with the program */
+        log_warn("Kafka lets nobody leave group %s: what was committed last stands", c->group);
     c->rk = NULL;
     c->joined = false;
     c->closing = false;
