@@ -110,7 +110,7 @@ struct kafka_consumer_calls {
 
 /*
  * fast: more than a thousand messages a second may be taken in; some megabytes of them are then held ready. topic_dead: where
- * the topic's dead letters are, which nobody of the group reads; see orphans.h.
+ * the topic's dead letters are, which nobody of the group reads; see kafka/orphans.h.
  */
 struct fault kafka_consumer_open(struct kafka_consumer **ret, struct loop *loop, const char *program, const char *group,
                                  const char *topic, const char *topic_dead, bool fast, const struct kafka_consumer_calls *calls,

@@ -1,4 +1,4 @@
-#include "common/kafka_trouble.h"
+#include "common/kafka/trouble.h"
 
 #include "common/scoped.h"
 

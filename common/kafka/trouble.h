@@ -1,5 +1,5 @@
 /*
- * kafka_trouble.h - what librdkafka says is wrong, in words that name the setting to look at. Pure.
+ * trouble.h - what librdkafka says is wrong, in words that name the setting to look at. Pure.
  */
 #ifndef SHELFWIRE_KAFKA_TROUBLE_H
 #define SHELFWIRE_KAFKA_TROUBLE_H

@@ -1,4 +1,4 @@
-#include "common/orphans.h"
+#include "common/kafka/orphans.h"
 
 #include "common/log.h"
 

@@ -1,0 +1,175 @@
+/* topics.c - topics made where they are missing, and what a broker tells of them without being read from. */
+#include "common/kafka/client.h"
+
+#include "common/log.h"
+#include "common/memory.h"
+#include "common/scoped.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { ASK_MS = 300, ANSWER_MS_MAX = 5000 };
+
+static bool known(const struct rd_kafka_metadata *meta, const char *name)
+{
+    for (int i = 0; i < meta->topic_cnt; i++)
+        if (!strcmp(meta->topics[i].topic, name) && !meta->topics[i].err && meta->topics[i].partition_cnt > 0)
+            return true;
+    return false;
+}
+
+static struct fault create_topics(rd_kafka_t *rk, rd_kafka_NewTopic_t **news, int count, int timeout_ms)
+{
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    struct fault f = FAULT_OK;
+    size_t n = 0;
+
+    rd_kafka_CreateTopics(rk, news, (size_t)count, NULL, queue);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, timeout_ms);
+    if (!event) {
+        f = FAULT(RETRY, "Kafka does not answer; see KAFKA_BOOTSTRAP_SERVERS");
+    } else if (rd_kafka_event_error(event)) {
+        f = FAULT(RETRY, "Kafka cannot make topics: %s", rd_kafka_event_error_string(event));
+    } else {
+        const rd_kafka_topic_result_t **results =
+            rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &n);
+        for (size_t i = 0; i < n; i++) {
+            rd_kafka_resp_err_t err = rd_kafka_topic_result_error(results[i]);
+            const char *name = rd_kafka_topic_result_name(results[i]);
+            if (!err)
+                log_info("made topic %s", name);
+            else if (err != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+                f = FAULT(MISUSE, "topic %s is missing and cannot be made (make it, or mend TOPIC_REPLICAS, TOPIC_PARTITIONS): %s", name,
+                          rd_kafka_topic_result_error_string(results[i]));
+        }
+    }
+    if (event)
+        rd_kafka_event_destroy(event);
+    rd_kafka_queue_destroy(queue);
+    return f;
+}
+
+/*
+ * Of these topics alone: a cluster may have thousands, and take long to tell them. A broker that is there and does not answer in
+ * time is given more of it at the next try, or one that is slow for good would be asked for ever.
+ */
+static rd_kafka_resp_err_t ask_topics(rd_kafka_t *rk, const struct kafka_topic_plan *plans, int count, int timeout_ms,
+                                      const struct rd_kafka_metadata **ret)
+{
+    static int doubled;
+    rd_kafka_topic_t *asked[16];
+    int n = 0;
+
+    for (int i = 0; i < count && n < (int)COUNT(asked); i++)
+        asked[n++] = rd_kafka_topic_new(rk, plans[i].name, NULL);
+    rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 0, NULL, ret, timeout_ms << doubled);
+    if (err == RD_KAFKA_RESP_ERR__TIMED_OUT && timeout_ms << doubled < ANSWER_MS_MAX)
+        doubled++;
+    for (int i = 0; i < n; i++)
+        if (asked[i])
+            rd_kafka_topic_destroy(asked[i]);
+    return err;
+}
+
+/* In slices, so that whoever is refused need not wait for the end. */
+static struct fault await_broker(struct kafka_producer *p, const struct kafka_topic_plan *plans, int count, int timeout_ms,
+                                 const struct rd_kafka_metadata **ret)
+{
+    rd_kafka_resp_err_t err;
+
+    do {
+        err = ask_topics(p->rk, plans, count, timeout_ms < ASK_MS ? timeout_ms : ASK_MS, ret);
+        if (!err) {
+            p->trouble = (struct kafka_trouble){0};
+            return FAULT_OK;
+        }
+        rd_kafka_poll(p->rk, 0); /* its words come as an event */
+        timeout_ms -= ASK_MS;
+    } while (timeout_ms > 0 && !p->trouble.refused);
+    if (p->trouble.kind)
+        return fault_make(p->trouble.refused ? FAULT_MISUSE : FAULT_RETRY, "%s", p->trouble.what);
+    return FAULT(RETRY, "no Kafka broker at %s: %s; see KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap_servers, rd_kafka_err2str(err));
+}
+
+struct fault kafka_ensure_topics(rd_kafka_t *rk, const struct kafka_topic_plan *plans, int count, int timeout_ms)
+{
+    const struct rd_kafka_metadata *meta;
+    rd_kafka_NewTopic_t *news[16];
+    char why[256], retention[32];
+    int missing = 0;
+
+    TRY(await_broker(rd_kafka_opaque(rk), plans, count, timeout_ms, &meta));
+    snprintf(retention, sizeof retention, "%lld", (long long)kafka_topic_retention_days * 86400000);
+    struct fault f = FAULT_OK;
+    for (int i = 0; i < count && missing < 16; i++) {
+        if (known(meta, plans[i].name))
+            continue;
+        rd_kafka_NewTopic_t *t =
+            rd_kafka_NewTopic_new(plans[i].name, (int)kafka_topic_partitions, (int)kafka_topic_replicas, why, sizeof why);
+        if (!t) {
+            f = FAULT(MISUSE, "topic %s: %s", plans[i].name, why);
+            break;
+        }
+        rd_kafka_NewTopic_set_config(t, "retention.ms", plans[i].dead_letters ? "-1" : retention);
+        if (kafka_topic_replicas >= 3) /* Kafka's default of 1 would acknowledge what a single broker has, and might take away */
+            rd_kafka_NewTopic_set_config(t, "min.insync.replicas", "2");
+        if (plans[i].dead_letters)
+            rd_kafka_NewTopic_set_config(t, "max.message.bytes", "8388608");
+        news[missing++] = t;
+    }
+    rd_kafka_metadata_destroy(meta);
+    if (!f.kind && missing)
+        f = create_topics(rk, news, missing, timeout_ms > 10000 ? timeout_ms : 10000);
+    rd_kafka_NewTopic_destroy_array(news, (size_t)missing);
+    return f;
+}
+
+struct fault kafka_not_committed(const char *group, rd_kafka_resp_err_t err)
+{
+    if (err == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED || err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+        return FAULT(MISUSE, "the offsets of group %s: %s", group, rd_kafka_err2str(err));
+    return FAULT(RETRY, "the offsets of group %s: %s", group, rd_kafka_err2str(err));
+}
+
+/*
+ * A consumer, because librdkafka 2.0.2 dies of it when a producer is told NOT_COORDINATOR (ListConsumerGroupOffsets on a
+ * handle without a group), as a broker says that is only setting its groups up.
+ */
+struct fault kafka_committed(const char *program, const char *group, const char *topic, int partitions, int timeout_ms,
+                             int64_t *ret_offsets)
+{
+    rd_kafka_conf_t *conf;
+    char why[256];
+
+    TRY(kafka_configure(&conf, program, KAFKA_CONSUMES));
+    rd_kafka_conf_set(conf, "group.id", group, NULL, 0);
+    rd_kafka_conf_set(conf, "enable.auto.commit", "false", NULL, 0);
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
+    if (!rk) {
+        rd_kafka_conf_destroy(conf);
+        return kafka_unusable(why);
+    }
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
+    rd_kafka_topic_partition_list_add_range(list, topic, 0, partitions - 1);
+    rd_kafka_resp_err_t err = rd_kafka_committed(rk, list, timeout_ms);
+    for (int i = 0; i < list->cnt; i++) {
+        err = err ? err : list->elems[i].err;
+        ret_offsets[list->elems[i].partition] = list->elems[i].offset >= 0 ? list->elems[i].offset : -1;
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE); /* there is nothing to leave, so nothing to wait for */
+    return err ? kafka_not_committed(group, err) : FAULT_OK;
+}
+
+struct fault kafka_offset_since(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t since_ms, int timeout_ms,
+                                int64_t *ret_offset)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+
+    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = since_ms;
+    rd_kafka_resp_err_t err = rd_kafka_offsets_for_times(rk, list, timeout_ms);
+    err = err ? err : list->elems[0].err;
+    *ret_offset = list->elems[0].offset >= 0 ? list->elems[0].offset : INT64_MAX;
+    rd_kafka_topic_partition_list_destroy(list);
+    return err ? FAULT(RETRY, "topic %s, partition %d: %s", topic, (int)partition, rd_kafka_err2str(err)) : FAULT_OK;
+}
