@@ -3,6 +3,7 @@
 #include "common/log.h"
 #include "common/scoped.h"
 
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -67,6 +68,21 @@ struct fault program_open(const struct program *p, int argc, char **argv, struct
     TRY(settings_load(tail));
     log_open(p->name, (enum log_level)log_level, (enum log_format)log_format);
     return settings_load(p->tables);
+}
+
+static volatile sig_atomic_t alarm_code;
+
+static void on_alarm(int signal)
+{
+    (void)signal;
+    _exit(alarm_code);
+}
+
+void program_end_within(unsigned seconds, int exit_code)
+{
+    alarm_code = exit_code;
+    signal(SIGALRM, on_alarm);
+    alarm(seconds);
 }
 
 int program_exit(const struct program *p, struct fault f)

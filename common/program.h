@@ -28,6 +28,12 @@ extern const char *program_metrics_address;
 /* Reads arguments and settings and opens the log. MISUSE: one line says what is wrong. */
 struct fault program_open(const struct program *p, int argc, char **argv, struct program_arguments *ret);
 
+/*
+ * From here on there is nothing left to lose: the program ends within so many seconds, with that exit code, whatever a library still
+ * waits for. (librdkafka waits a minute for a broker that is silent; who stops us kills us after half of one.)
+ */
+void program_end_within(unsigned seconds, int exit_code);
+
 /* Prints the fault, if it is one, and returns the exit code: 0; 100 mend the settings; 111 failed. */
 int program_exit(const struct program *p, struct fault f);
 

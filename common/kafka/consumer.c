@@ -13,7 +13,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { ASK_AGAIN_US = 1000000, LEARN_MS = 200, LEARN_AGAIN_US = 10000000, SEEK_MS = 1000, CLOSE_MS = 5000 };
+enum { ASK_AGAIN_US = 1000000, LEARN_MS = 200, LEARN_AGAIN_US = 10000000, SEEK_MS = 1000, JOIN_MS = 2000 };
 
 struct partition {
     struct kafka_consumer *consumer;
@@ -316,31 +316,27 @@ struct fault kafka_consumer_open(struct kafka_consumer **ret, struct loop *loop,
     return FAULT_OK;
 }
 
-/* Gives everything back (on_rebalance) and leaves the group. False: a broker that is silent lets nobody leave. */
-static bool leave_group(struct kafka_consumer *c)
+/*
+ * librdkafka 2.0.2 aborts when it is closed between the answer to its joining and its first assignment (of the sticky assignor's state,
+ * which is not there yet): who is about to join is let in first.
+ */
+static void await_joined(struct kafka_consumer *c)
 {
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(c->rk);
-    rd_kafka_error_t *error = rd_kafka_consumer_close_queue(c->rk, queue);
-
-    if (error)
-        rd_kafka_error_destroy(error);
-    for (int ms = 0; ms < CLOSE_MS && !rd_kafka_consumer_closed(c->rk); ms += 20)
-        while (rd_kafka_queue_poll_callback(queue, 20) && !rd_kafka_consumer_closed(c->rk))
-            ;
-    rd_kafka_queue_destroy(queue);
-    return rd_kafka_consumer_closed(c->rk);
+    for (int ms = 0; ms < JOIN_MS && !c->joined; ms += 20) {
+        rd_kafka_message_t *m = rd_kafka_consumer_poll(c->rk, 20);
+        if (m)
+            rd_kafka_message_destroy(m);
+    }
 }
 
 static void consumer_stop(struct kafka_consumer *c)
 {
+    await_joined(c);
     c->closing = true;
-    bool left = leave_group(c);
+    rd_kafka_consumer_close(c->rk); /* calls on_rebalance, which gives everything back */
     while (c->partitions)
         partition_drop(c, c->partitions);
-    if (left)
-        rd_kafka_destroy(c->rk);
-    else /* it would wait for the broker, a minute and more, and who stops us kills us after half of one; it ends with the program */
-        log_warn("Kafka lets nobody leave group %s: what was committed last stands", c->group);
+    rd_kafka_destroy(c->rk);
     c->rk = NULL;
     c->joined = false;
     c->closing = false;

@@ -49,42 +49,43 @@ static struct fault create_topics(rd_kafka_t *rk, rd_kafka_NewTopic_t **news, in
     return f;
 }
 
-/*
- * Of these topics alone: a cluster may have thousands, and take long to tell them. A broker that is there and does not answer in
- * time is given more of it at the next try, or one that is slow for good would be asked for ever.
- */
+/* Of these topics alone: a cluster may have thousands, and take long to tell them. */
 static rd_kafka_resp_err_t ask_topics(rd_kafka_t *rk, const struct kafka_topic_plan *plans, int count, int timeout_ms,
                                       const struct rd_kafka_metadata **ret)
 {
-    static int doubled;
     rd_kafka_topic_t *asked[16];
     int n = 0;
 
     for (int i = 0; i < count && n < (int)COUNT(asked); i++)
         asked[n++] = rd_kafka_topic_new(rk, plans[i].name, NULL);
-    rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 0, NULL, ret, timeout_ms << doubled);
-    if (err == RD_KAFKA_RESP_ERR__TIMED_OUT && timeout_ms << doubled < ANSWER_MS_MAX)
-        doubled++;
+    rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 0, NULL, ret, timeout_ms);
     for (int i = 0; i < n; i++)
         if (asked[i])
             rd_kafka_topic_destroy(asked[i]);
     return err;
 }
 
-/* In slices, so that whoever is refused need not wait for the end. */
+/*
+ * In slices, so that whoever is refused need not wait for the end. A broker that is there and does not answer in time is given more
+ * of it at the next try, or one that is slow for good would be asked for ever.
+ */
 static struct fault await_broker(struct kafka_producer *p, const struct kafka_topic_plan *plans, int count, int timeout_ms,
                                  const struct rd_kafka_metadata **ret)
 {
+    static int slice_ms = ASK_MS;
     rd_kafka_resp_err_t err;
 
     do {
-        err = ask_topics(p->rk, plans, count, timeout_ms < ASK_MS ? timeout_ms : ASK_MS, ret);
+        int ms = slice_ms;
+        err = ask_topics(p->rk, plans, count, ms, ret);
         if (!err) {
             p->trouble = (struct kafka_trouble){0};
             return FAULT_OK;
         }
+        if (err == RD_KAFKA_RESP_ERR__TIMED_OUT && slice_ms < ANSWER_MS_MAX)
+            slice_ms *= 2;
         rd_kafka_poll(p->rk, 0); /* its words come as an event */
-        timeout_ms -= ASK_MS;
+        timeout_ms -= ms;
     } while (timeout_ms > 0 && !p->trouble.refused);
     if (p->trouble.kind)
         return fault_make(p->trouble.refused ? FAULT_MISUSE : FAULT_RETRY, "%s", p->trouble.what);

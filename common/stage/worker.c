@@ -13,6 +13,8 @@
 
 struct stage_settings stage_settings;
 
+enum { CLOSE_S = 8 }; /* for taking leave of Kafka's group */
+
 static struct setting worker_settings[] = {
     {"CONCURRENCY", SET_WHOLE, NULL, .least = 1, .most = 5000, .to = &stage_settings.concurrency,
      .help = "vendor calls in flight at a time, at most"},
@@ -572,8 +574,10 @@ static struct fault run(const struct stage *s, const struct program *p, int argc
                 drain(&w);
         }
     }
-    if (w.loop)
+    if (w.loop) {
+        program_end_within(CLOSE_S, fault_exit_code(f));
         end(&w);
+    }
     if (!f.kind && !arguments.check)
         log_info("stopped");
     return f;

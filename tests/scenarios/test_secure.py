@@ -53,7 +53,7 @@ class SecureServers(Servers):
             f"listener.name.sasl_ssl.plain.sasl.jaas.config={login}.plain.PlainLoginModule required user_shelfwire=\"{PLAIN_PASSWORD}\";",
             f"listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config={login}.scram.ScramLoginModule required;"]
         (folder / "servers").mkdir()
-        super().__init__(folder / "servers", *(word for s in settings for word in ("--set", s)))
+        super().__init__(folder / "servers", *(word for s in settings for word in ("--set", s)), lines=0)
         self.kafka.script("tool", "kafka.admin.ConfigCommand", "--alter", "--entity-type", "users", "--entity-name", "shelfwire",
                           "--add-config", f"SCRAM-SHA-512=[password={SCRAM_PASSWORD}]")
         self.certificate(self.keys.good)

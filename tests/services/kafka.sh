@@ -120,7 +120,6 @@ process.roles=broker,controller
 node.id=$n
 controller.quorum.voters=${voters#,}
 listeners=PLAINTEXT://127.0.0.1:${port[2 * n - 2]},CONTROLLER://127.0.0.1:${port[2 * n - 1]}$listen
-advertised.listeners=PLAINTEXT://127.0.0.1:${port[2 * n - 2]}$advertise
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT$protocols
 inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
@@ -148,6 +147,8 @@ END
     if ((brokers == 1)); then
         printf '%s\n' broker.session.timeout.ms=3000 broker.heartbeat.interval.ms=500
     fi
+    # otherwise each is told as it listens, those of --set too
+    ((lines == 0)) || echo "advertised.listeners=PLAINTEXT://127.0.0.1:${port[2 * n - 2]}$advertise"
     local -a set=("${extra[@]//@PORT@/${port[2 * n - 2]}}")
     ((${#extra[@]} == 0)) || printf '%s\n' "${set[@]//@CONTROLLER_PORT@/${port[2 * n - 1]}}"
 }

@@ -165,9 +165,11 @@ start() {
 # A process that is dead but not yet reaped (a container's first process may take its time) still answers to its number,
 # and PostgreSQL would believe that the old server runs.
 forget_unreaped() {
-    local pid=""
+    local pid="" lock
 
-    [[ ! -r $dir/data/postmaster.pid ]] || read -r pid <"$dir/data/postmaster.pid" || true
+    for lock in "$dir/data/postmaster.pid" "$dir"/.s.PGSQL.*.lock; do # data that were put back have only the second
+        [[ -n $pid || ! -r $lock ]] || read -r pid <"$lock" || true
+    done
     if [[ $pid =~ ^[0-9]+$ && -e /proc/$pid ]] && ! process_start "$pid" >/dev/null; then
         rm -f -- "$dir/data/postmaster.pid" "$dir"/.s.PGSQL.*.lock
     fi
