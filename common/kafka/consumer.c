@@ -156,6 +156,8 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic
             return;
         }
         c->joined = true;
+        if (c->closing) /* let in only to leave */
+            return;
         c->heard_us = loop_now(c->loop);
         is_back(c);
         c->trouble[0] = '\0';
@@ -331,8 +333,8 @@ static void await_joined(struct kafka_consumer *c)
 
 static void consumer_stop(struct kafka_consumer *c)
 {
-    await_joined(c);
     c->closing = true;
+    await_joined(c);
     rd_kafka_consumer_close(c->rk); /* calls on_rebalance, which gives everything back */
     while (c->partitions)
         partition_drop(c, c->partitions);

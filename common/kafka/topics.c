@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ASK_MS = 300, ANSWER_MS_MAX = 5000 };
+enum { ASK_MS = 300, ANSWER_MS_MAX = 5000, COMMITTED_MS_MAX = 4000 };
 
 static bool known(const struct rd_kafka_metadata *meta, const char *name)
 {
@@ -139,6 +139,7 @@ struct fault kafka_not_committed(const char *group, rd_kafka_resp_err_t err)
 struct fault kafka_committed(const char *program, const char *group, const char *topic, int partitions, int timeout_ms,
                              int64_t *ret_offsets)
 {
+    static int doubled; /* a broker that is slow is given more time at the next try, as above */
     rd_kafka_conf_t *conf;
     char why[256];
 
@@ -152,7 +153,9 @@ struct fault kafka_committed(const char *program, const char *group, const char 
     }
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
     rd_kafka_topic_partition_list_add_range(list, topic, 0, partitions - 1);
-    rd_kafka_resp_err_t err = rd_kafka_committed(rk, list, timeout_ms);
+    rd_kafka_resp_err_t err = rd_kafka_committed(rk, list, timeout_ms << doubled);
+    if (err == RD_KAFKA_RESP_ERR__TIMED_OUT && timeout_ms << doubled < COMMITTED_MS_MAX)
+        doubled++;
     for (int i = 0; i < list->cnt; i++) {
         err = err ? err : list->elems[i].err;
         ret_offsets[list->elems[i].partition] = list->elems[i].offset >= 0 ? list->elems[i].offset : -1;

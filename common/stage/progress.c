@@ -22,7 +22,7 @@ enum {
     RIDE_US = 50000,   /* a note goes with outcomes no more often than this */
     ALONE_US = 150000, /* and without them when it has waited for so long */
     ASK_MS = 500,
-    ASK_AGAIN_US = 100000,
+    ASK_MS_MAX = 2000, /* a broker that is slow is given more of it at each try, and the loop as much in between */
     AGAIN_US = 1000000,
     OTHERS_US = 5000000, /* so often it is asked whether others have noticed it */
     SAY_US = 300 * 1000000,
@@ -51,6 +51,7 @@ const struct db_statement progress_note_statement = {
 
 void progress_begin(struct worker *w)
 {
+    w->memory.ask_ms = ASK_MS;
     w->memory.m_held = metric_make(METRIC_GAUGE, "shelfwire_database_older",
                                    "1: PostgreSQL is older than Kafka, and nothing is done until a person has said so.", "%s", "");
 }
@@ -325,7 +326,7 @@ static struct fault ask(struct worker *w)
             ids[n++] = p->id;
     if (!n)
         return FAULT_OK;
-    TRY(kafka_group_offsets(w->consumer, ids, n, ASK_MS, committed));
+    TRY(kafka_group_offsets(w->consumer, ids, n, w->memory.ask_ms, committed));
     for (int i = 0; i < n && !w->memory.older; i++) {
         struct fault f = decide(w, worker_part(w, ids[i]), committed[i]);
         if (!first.kind)
@@ -410,10 +411,13 @@ void progress_serve(struct worker *w)
     if (!w->consumer || m->ask_us > loop_now(w->loop))
         return;
     struct fault f = ask(w);
-    if (!f.kind)
+    if (!f.kind) {
+        m->ask_ms = ASK_MS;
         return;
+    }
     log_debug("whether PostgreSQL is as far as Kafka: %s", f.what);
-    m->ask_us = loop_now(w->loop) + ASK_AGAIN_US;
+    m->ask_us = loop_now(w->loop) + (int64_t)m->ask_ms * 1000;
+    m->ask_ms = 2 * m->ask_ms < ASK_MS_MAX ? 2 * m->ask_ms : ASK_MS_MAX;
     worker_wait(w, m->ask_us);
 }
 

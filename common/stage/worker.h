@@ -147,6 +147,7 @@ struct memory {
     char said[48], held_said[48]; /* the same as PostgreSQL writes it, and as it was when the work was held; "" never */
     char why[160];
     int64_t look_us, ask_us, say_us, others_us; /* not before */
+    int ask_ms; /* how long the broker is given for an answer */
     int64_t noted_us, unnoted_us; /* the last note; since when there is something to note, 0: nothing */
     bool note_sent;
     struct db_columns columns;

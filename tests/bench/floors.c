@@ -55,10 +55,10 @@ static int kafka_main(void)
 }
 
 /* It does one thing and ends: what it holds then ends with it, and is no leak. */
-const char *__asan_default_options(void);
-const char *__asan_default_options(void)
+int __lsan_is_turned_off(void);
+int __lsan_is_turned_off(void)
 {
-    return "detect_leaks=0";
+    return 1;
 }
 
 static int produce_main(void)
