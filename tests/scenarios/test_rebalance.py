@@ -157,7 +157,7 @@ def test_a_worker_that_kafka_fenced_for_good_begins_anew(world):
     world.await_made(5)
     other = confluent_kafka.Consumer({
         "bootstrap.servers": world.servers.bootstrap, "group.id": world.topic("prereg-create"), "group.instance.id": "one",
-        "partition.assignment.strategy": "cooperative-sticky", "session.timeout.ms": 6000, "log_level": 0})
+        "partition.assignment.strategy": "cooperative-sticky", "session.timeout.ms": 6000, "enable.auto.commit": False, "log_level": 0})
     other.subscribe([world.topic("prereg.create")])
     wait_for(lambda: other.poll(0.1) or other.assignment(), "the other is not let in")
     other.close()
