@@ -168,6 +168,10 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic
         return;
     }
     bool lost = rd_kafka_assignment_lost(rk) != 0;
+    if (lost) { /* it joins anew */
+        c->joined = false;
+        joining(c);
+    }
     if (list->cnt)
         log_info("%s %d partition%s of %s", lost ? "lost" : "giving back", list->cnt, list->cnt == 1 ? "" : "s", c->topic);
     for (int i = 0; i < list->cnt; i++) {
