@@ -560,7 +560,7 @@ def test_a_token_is_not_used_beyond_its_day(wise):
     offset = left if left < 43200 else left - 86400
     wise.sandbox.settings(wise={"utc_offset": offset})
     sign, hours = "-" if offset > 0 else "+", abs(offset)
-    zone = f"XXX{sign}{hours // 3600}:{hours // 60 % 60:02d}:{hours % 60:02d}"
+    zone = f"WISE{sign}{hours // 3600}:{hours // 60 % 60:02d}:{hours % 60:02d}"
     who = wise.someone()
     wise.start(TZ=zone)
     wise.await_state(wise.hold(who, "1"), "done")
