@@ -2,19 +2,19 @@
 
 #include "common/log.h"
 #include "common/metrics.h"
+#include "producers/bookings/logins.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { LOGINS_A_QUESTION = 2, LOGIN_PAUSE_MS_MIN = 1000, LOGIN_PAUSE_S = 30, RATE_PAUSE_S = 60 };
+enum { LOGINS_A_QUESTION = 2, RATE_PAUSE_S = 60 };
 
 struct reach reach;
 
 static struct libcal_token token;
 static bool token_proven; /* an answer other than a refusal came with it */
-static int64_t token_until_us, login_at_us, paused_until_us;
-static int64_t login_pause_ms = LOGIN_PAUSE_MS_MIN;
-static char login_trouble[240];
+static int64_t token_until_us, paused_until_us;
+static struct logins logins;
 
 static const char *const call_names[] = {"token", "bookings", "booking", "locations", "form", "question"};
 
@@ -61,44 +61,28 @@ static struct fault refused(const struct question *q)
                                                 : FAULT(RETRY, "%s%s", who, q->answer.reason);
 }
 
-/* A log-in that was refused is not pressed; one that nobody answered is tried again soon, and then less and less often. */
-static void pause_logins(struct producer *p, const struct question *q)
-{
-    int64_t pause_ms = login_pause_ms;
-
-    if (q->answer.cause == CAUSE_CREDENTIALS || pause_ms > LOGIN_PAUSE_S * 1000)
-        pause_ms = LOGIN_PAUSE_S * 1000;
-    login_pause_ms = 2 * pause_ms;
-    if (pause_ms < q->answer.wait_ms)
-        pause_ms = q->answer.wait_ms;
-    login_at_us = loop_now(producer_loop(p)) + pause_ms * 1000;
-}
-
 struct fault log_in(struct producer *p)
 {
     struct question q = {.what = ASK_TOKEN, .ret = &token};
-    int64_t now = loop_now(producer_loop(p));
 
-    if (now < login_at_us) /* a vendor that refuses a log-in is not pressed */
-        return FAULT(RETRY, "%s", login_trouble);
+    TRY(logins_may(&logins, producer_loop(p)));
     TRY(exchange(p, &q));
     token_proven = false;
     if (q.answer.verdict == DONE) {
         int64_t lasts_s = token.expires_s > 120 ? token.expires_s - 60 : token.expires_s / 2;
         token_until_us = loop_now(producer_loop(p)) + lasts_s * 1000000;
-        login_pause_ms = LOGIN_PAUSE_MS_MIN;
+        logins_done(&logins);
         return FAULT_OK;
     }
     token.token[0] = '\0';
     struct fault f = refused(&q);
-    snprintf(login_trouble, sizeof login_trouble, "%s", f.what);
-    pause_logins(p, &q);
+    logins_failed(&logins, producer_loop(p), &q.answer, f.what);
     return f;
 }
 
 struct fault ask(struct producer *p, struct question *q)
 {
-    for (int logins = 0, tries = 0;;) {
+    for (int tokens = 0, tries = 0;;) {
         int64_t now = loop_now(producer_loop(p));
         if (now < paused_until_us)
             return FAULT(RETRY, "LibCal asked to slow down: waiting %" PRId64 " s", (paused_until_us - now) / 1000000 + 1);
@@ -111,12 +95,9 @@ struct fault ask(struct producer *p, struct question *q)
         }
         if (q->answer.cause == CAUSE_TOKEN) {
             token.token[0] = '\0';
-            if (logins++ == LOGINS_A_QUESTION) {
-                snprintf(login_trouble, sizeof login_trouble,
-                         "LibCal refuses a token it has just given: is another program using this account (LIBCAL_CLIENT_ID)?");
-                login_at_us = loop_now(producer_loop(p)) + (int64_t)LOGIN_PAUSE_S * 1000000;
-                return FAULT(RETRY, "%s", login_trouble);
-            }
+            if (tokens++ == LOGINS_A_QUESTION)
+                return logins_in_vain(&logins, producer_loop(p), "LibCal refuses a token it has just given: is another program using"
+                                                                 " this account (LIBCAL_CLIENT_ID)?");
             if (!token_proven)
                 TRY(producer_pause(p, 2000));
             continue;

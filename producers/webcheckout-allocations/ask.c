@@ -2,21 +2,21 @@
 
 #include "common/log.h"
 #include "common/metrics.h"
+#include "producers/bookings/logins.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { LOGINS_A_QUESTION = 2, LOGIN_PAUSE_MS_MIN = 1000, LOGIN_PAUSE_S = 30, RATE_PAUSE_S = 60 };
+enum { LOGINS_A_QUESTION = 2, RATE_PAUSE_S = 60 };
 
 struct reach reach;
 
 static struct webcheckout_session session;
 static int64_t scope;       /* the centre the session acts for; 0: none in particular */
 static bool session_proven; /* an answer other than a refusal came in it */
-static int64_t login_at_us, paused_until_us;
-static int64_t login_pause_ms = LOGIN_PAUSE_MS_MIN;
-static char login_trouble[240];
+static int64_t paused_until_us;
+static struct logins logins;
 
 static const char *const call_names[] = {"start", "setSessionScope", "info", "search", "get", "person"};
 
@@ -64,36 +64,21 @@ static struct fault refused(const struct question *q)
                                                 : FAULT(RETRY, "%s%s", who, q->answer.reason);
 }
 
-/* A log-in that was refused is not pressed; one that nobody answered is tried again soon, and then less and less often. */
-static void pause_logins(struct producer *p, const struct question *q)
-{
-    int64_t pause_ms = login_pause_ms;
-
-    if (q->answer.cause == CAUSE_CREDENTIALS || pause_ms > LOGIN_PAUSE_S * 1000)
-        pause_ms = LOGIN_PAUSE_S * 1000;
-    login_pause_ms = 2 * pause_ms;
-    if (pause_ms < q->answer.wait_ms)
-        pause_ms = q->answer.wait_ms;
-    login_at_us = loop_now(producer_loop(p)) + pause_ms * 1000;
-}
-
 static struct fault begin_session(struct producer *p)
 {
     struct question q = {.what = ASK_LOGIN, .ret = &session};
 
-    if (loop_now(producer_loop(p)) < login_at_us) /* a vendor that refuses a log-in is not pressed */
-        return FAULT(RETRY, "%s", login_trouble);
+    TRY(logins_may(&logins, producer_loop(p)));
     TRY(exchange(p, &q));
     session_proven = false;
     scope = 0;
     if (q.answer.verdict == DONE) {
-        login_pause_ms = LOGIN_PAUSE_MS_MIN;
+        logins_done(&logins);
         return FAULT_OK;
     }
     session.token[0] = '\0';
     struct fault f = refused(&q);
-    snprintf(login_trouble, sizeof login_trouble, "%s", f.what);
-    pause_logins(p, &q);
+    logins_failed(&logins, producer_loop(p), &q.answer, f.what);
     return f;
 }
 
@@ -130,18 +115,10 @@ static bool worth_another_try(const struct question *q)
     return q->answer.cause == CAUSE_VENDOR && !((q->what == ASK_ALLOCATION || q->what == ASK_PERSON) && would_not_say(q));
 }
 
-static struct fault refused_again(struct producer *p)
-{
-    snprintf(login_trouble, sizeof login_trouble,
-             "WebCheckout refuses a session it has just begun: is another program using this account (WEBCHECKOUT_USERNAME)?");
-    login_at_us = loop_now(producer_loop(p)) + (int64_t)LOGIN_PAUSE_S * 1000000;
-    return FAULT(RETRY, "%s", login_trouble);
-}
-
 struct fault ask(struct producer *p, struct question *q)
 {
     q->answer = (struct answer){.code = ""};
-    for (int logins = 0, tries = 0;;) {
+    for (int sessions = 0, tries = 0;;) {
         int64_t now = loop_now(producer_loop(p));
         if (now < paused_until_us)
             return FAULT(RETRY, "WebCheckout asked to slow down: waiting %" PRId64 " s", (paused_until_us - now) / 1000000 + 1);
@@ -154,8 +131,9 @@ struct fault ask(struct producer *p, struct question *q)
         }
         if (q->answer.cause == CAUSE_TOKEN) {
             session.token[0] = '\0';
-            if (logins++ == LOGINS_A_QUESTION)
-                return refused_again(p);
+            if (sessions++ == LOGINS_A_QUESTION)
+                return logins_in_vain(&logins, producer_loop(p), "WebCheckout refuses a session it has just begun: is another program"
+                                                                 " using this account (WEBCHECKOUT_USERNAME)?");
             if (!session_proven)
                 TRY(producer_pause(p, 2000));
             continue;

@@ -53,8 +53,6 @@ static struct fault remember(const struct row *row)
 {
     struct returned *r = malloc(sizeof *r);
 
-    if (!r)
-        return FAULT(FATAL, "out of memory");
     forget(row->oid);
     memcpy(&r->row, row, sizeof *row);
     r->row.search = REMEMBERED;
