@@ -265,8 +265,6 @@ struct fault db_open(struct db **ret, struct loop *loop, const char *application
     struct db *d = calloc(1, sizeof *d);
 
     *ret = d;
-    if (!d)
-        return FAULT(FATAL, "out of memory");
     d->loop = loop;
     d->application_name = application_name;
     d->statements = statements;

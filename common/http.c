@@ -258,7 +258,7 @@ struct fault http_open(struct http **ret, struct loop *loop, int connections_max
     struct http *h = calloc(1, sizeof *h);
 
     *ret = NULL;
-    if (!h || curl_global_init(CURL_GLOBAL_DEFAULT) || !(h->multi = curl_multi_init())) {
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) || !(h->multi = curl_multi_init())) {
         free(h);
         return FAULT(FATAL, "cannot start libcurl");
     }
@@ -324,8 +324,6 @@ static struct http_exchange *exchange_new(struct http *h)
         return x;
     }
     x = calloc(1, sizeof *x);
-    if (!x)
-        return NULL;
     x->easy = curl_easy_init();
     x->origin = curl_url();
     if (!x->easy || !x->origin) {

@@ -84,7 +84,7 @@ struct fault kafka_ensure_topics(rd_kafka_t *rk, const struct kafka_topic_plan *
 /*
  * How far a group has read the partitions 0 to partitions - 1 of a topic: the offset it goes on with, -1 where it has
  * committed none. Both names with prefix. It asks without joining the group, over a connection of its own, and waits for
- * the answer. RETRY: none within timeout_ms. MISUSE: the broker will not tell us.
+ * the answer. RETRY: none within timeout_ms, or up to four seconds of a broker that has been slow. MISUSE: the broker will not tell us.
  */
 struct fault kafka_committed(const char *program, const char *group, const char *topic, int partitions, int timeout_ms,
                              int64_t *ret_offsets);
@@ -128,7 +128,7 @@ void kafka_store(struct kafka_consumer *c, int32_t partition, int64_t offset);
 
 /*
  * How far the group has committed these partitions of ours, as the broker has it: -1 where it has not. It waits for the answer.
- * RETRY: none within timeout_ms.
+ * RETRY: none within timeout_ms, or up to four seconds of a broker that has been slow.
  */
 struct fault kafka_group_offsets(struct kafka_consumer *c, const int32_t *partitions, int count, int timeout_ms, int64_t *ret_offsets);
 

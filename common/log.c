@@ -1,9 +1,12 @@
 #include "common/log.h"
 
+#include "common/scoped.h"
 #include "common/text.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -57,4 +60,13 @@ void log_about(enum log_level level, const char *subject, const char *format, ..
     ssize_t written = write(STDERR_FILENO, text_str(&line), line.len);
     (void)written; /* nobody reads the log: there is nowhere to say so */
     text_free(&line);
+}
+
+void log_last_words(const char *words)
+{
+    const char *const parts[] = {program_invocation_short_name, ": ", words, "\n"};
+
+    for (size_t i = 0; i < COUNT(parts); i++)
+        if (write(STDERR_FILENO, parts[i], strlen(parts[i])) < 0)
+            return; /* there is nowhere to say so */
 }

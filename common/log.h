@@ -19,4 +19,7 @@ void log_about(enum log_level level, const char *subject, const char *format, ..
 #define log_warn(...) log_about(LOG_WARN, NULL, __VA_ARGS__)
 #define log_error(...) log_about(LOG_ERROR, NULL, __VA_ARGS__)
 
+/* "PROGRAM: words" by write alone: for one who may hold any lock, or be in a signal's handler, and ends the program now. */
+void log_last_words(const char *words);
+
 #endif

@@ -51,8 +51,6 @@ struct fault loop_open(struct loop **ret)
     sigset_t set;
 
     *ret = NULL;
-    if (!l)
-        return FAULT(FATAL, "out of memory");
     l->events = calloc(EVENTS_A_TURN, sizeof *l->events);
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
     sigemptyset(&set);

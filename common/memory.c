@@ -1,19 +1,15 @@
 #include "common/memory.h"
 
+#include "common/log.h"
+
 #include <dlfcn.h>
-#include <errno.h>
 #include <stddef.h>
-#include <string.h>
 #include <unistd.h>
 
-/* By write and _exit alone: the caller may hold any lock of any library, and there is no memory. */
+/* The caller may hold any lock of any library, and there is no memory. */
 _Noreturn void out_of_memory(void)
 {
-    static const char words[] = ": out of memory\n";
-    ssize_t written = write(STDERR_FILENO, program_invocation_short_name, strlen(program_invocation_short_name));
-
-    written += write(STDERR_FILENO, words, sizeof words - 1);
-    (void)written; /* nobody reads it: there is nowhere to say so */
+    log_last_words("out of memory");
     _exit(111);
 }
 

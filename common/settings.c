@@ -158,8 +158,6 @@ static struct fault read_url(const struct setting *s, const char *value)
     if (memchr(host, '@', strcspn(host, "/")))
         return FAULT(MISUSE, "%s: a user or password does not belong into a URL", s->name);
     char *url = strdup(value);
-    if (!url)
-        return FAULT(FATAL, "out of memory");
     for (size_t len = strlen(url); len && url[len - 1] == '/'; len--)
         url[len - 1] = '\0';
     *(const char **)s->to = url;
@@ -171,8 +169,6 @@ static struct fault read_regex(const struct setting *s, const char *value)
     regex_t *regex = malloc(sizeof *regex);
     char why[120];
 
-    if (!regex)
-        return FAULT(FATAL, "out of memory");
     int error = regcomp(regex, value, REG_EXTENDED | REG_ICASE);
     if (error) {
         regerror(error, regex, why, sizeof why);

@@ -84,8 +84,6 @@ struct fault status_open(struct status **ret, struct loop *loop, const char *bin
     if (inet_pton(AF_INET, bind_address, &to.sin_addr) != 1)
         return FAULT(MISUSE, "METRICS_ADDRESS=%s: want an IPv4 address as 127.0.0.1 or 0.0.0.0", bind_address);
     struct status *s = calloc(1, sizeof *s);
-    if (!s)
-        return FAULT(FATAL, "out of memory");
     s->loop = loop;
     s->source = *source;
     s->timer = (struct loop_timer){.call = serve, .of = s};

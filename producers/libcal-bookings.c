@@ -155,8 +155,6 @@ static struct fault read_taken(struct producer *p, PGresult **ret, struct taken 
                      " ORDER BY booking_id COLLATE \"C\"",
                      0, NULL));
     struct taken *taken = calloc((size_t)PQntuples(*ret) + 1, sizeof *taken);
-    if (!taken)
-        return FAULT(FATAL, "out of memory");
     for (int i = 0; i < PQntuples(*ret); i++)
         taken[i] = (struct taken){PQgetvalue(*ret, i, 0), PQgetisnull(*ret, i, 1) ? NULL : PQgetvalue(*ret, i, 1),
                                   strtoll(PQgetvalue(*ret, i, 2), NULL, 10)};

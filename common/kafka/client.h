@@ -22,6 +22,13 @@ enum kafka_role { KAFKA_PRODUCES, KAFKA_CONSUMES, KAFKA_CONSUMES_FAST };
 /* Our properties for that role, and what was given; the configuration is the caller's. MISUSE: one that is refused or wrong. */
 struct fault kafka_configure(rd_kafka_conf_t **ret, const char *program, enum kafka_role role);
 
+/*
+ * A broker that is there and does not answer in time is given twice as much at the next try, four seconds at most, or one that is
+ * slow for good would be asked for ever. kafka_patience hears what came of a try, and returns it.
+ */
+int kafka_patience_ms(int ms);
+rd_kafka_resp_err_t kafka_patience(rd_kafka_resp_err_t err);
+
 /* What librdkafka says of a broker is kept: of "all are down", or of no answer, nobody learns why. */
 void kafka_note_trouble(struct kafka_trouble *last, int err, const char *said);
 /* Why rd_kafka_new did not make a client. */

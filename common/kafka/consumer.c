@@ -13,7 +13,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { ASK_AGAIN_US = 1000000, LEARN_MS = 200, LEARN_AGAIN_US = 10000000, SEEK_MS = 1000, JOIN_MS = 2000 };
+enum { ASK_AGAIN_US = 1000000, SEEK_MS = 1000, JOIN_MS = 2000 };
 
 struct partition {
     struct kafka_consumer *consumer;
@@ -25,7 +25,7 @@ struct partition {
     int64_t first;     /* offset of the first message fetched; -1: none yet */
     int64_t mark, mark_us; /* an offset not seen committed yet, and when it was stored; -1: none */
     int64_t behind;    /* what is finished, where it was rewound to before what is committed: until it has caught up; -1: it was not */
-    bool revoking, asked; /* asked: what the group has committed of it, if anything, is known */
+    bool revoking, asked; /* asked: what the group has committed of it, if anything, is known (kafka_group_offsets) */
     struct partition *next;
 };
 
@@ -46,7 +46,7 @@ struct kafka_consumer {
     bool events_waiting;
     struct orphans *orphans; /* of a member with a name; others are assigned anew whenever one comes back */
     bool asking; /* whether a broker is there */
-    int64_t ask_at_us, learn_at_us;
+    int64_t ask_at_us;
 };
 
 static struct partition *partition_of(const struct kafka_consumer *c, int32_t id)
@@ -83,6 +83,8 @@ static void partition_add(struct kafka_consumer *c, int32_t id)
     loop_watch(c->loop, &p->watch, p->event_fd, EPOLLIN | EPOLLET, on_partition_event, p);
     p->next = c->partitions;
     c->partitions = p;
+    if (c->closing) /* let in only to leave: nobody need know */
+        return;
     c->calls->assigned(c->of, id);
     c->calls->ready(c->of, id); /* what came before the queue was ours made no event */
 }
@@ -156,8 +158,6 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic
             return;
         }
         c->joined = true;
-        if (c->closing) /* let in only to leave */
-            return;
         c->heard_us = loop_now(c->loop);
         is_back(c);
         c->trouble[0] = '\0';
@@ -298,7 +298,8 @@ struct fault kafka_consumer_open(struct kafka_consumer **ret, struct loop *loop,
     struct kafka_consumer *c = calloc(1, sizeof *c);
 
     *ret = NULL;
-    if (!c || (c->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0) {
+    c->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (c->event_fd < 0) {
         free(c);
         return FAULT(FATAL, "cannot start Kafka's consumer: %s", strerror(errno));
     }
@@ -428,7 +429,6 @@ int kafka_fetch(struct kafka_consumer *c, int32_t partition, rd_kafka_message_t 
 void kafka_store(struct kafka_consumer *c, int32_t partition, int64_t offset)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-
     struct partition *p = partition_of(c, partition);
 
     rd_kafka_topic_partition_list_add(list, c->topic, partition)->offset = offset;
@@ -448,7 +448,7 @@ struct fault kafka_group_offsets(struct kafka_consumer *c, const int32_t *partit
 
     for (int i = 0; i < count; i++)
         rd_kafka_topic_partition_list_add(list, c->topic, partitions[i]);
-    rd_kafka_resp_err_t err = rd_kafka_committed(c->rk, list, timeout_ms);
+    rd_kafka_resp_err_t err = kafka_patience(rd_kafka_committed(c->rk, list, kafka_patience_ms(timeout_ms)));
     for (int i = 0; i < count; i++) { /* as they were added: nobody sorts the list */
         struct partition *p = partition_of(c, partitions[i]);
         err = err ? err : list->elems[i].err;
@@ -527,30 +527,6 @@ bool kafka_consumer_joined(const struct kafka_consumer *c)
     return c->joined;
 }
 
-/*
- * What the group has committed of partitions that no message came from yet, once each, when somebody wants to know their lag: what
- * a topic still holds is none. It waits for the broker, a moment at most, and not while none is there.
- */
-static void learn_committed(struct kafka_consumer *c)
-{
-    if (!c->joined || c->away || loop_now(c->loop) < c->learn_at_us)
-        return;
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(4);
-    for (struct partition *p = c->partitions; p; p = p->next)
-        rd_kafka_topic_partition_list_add(list, c->topic, p->id);
-    rd_kafka_resp_err_t err = rd_kafka_committed(c->rk, list, LEARN_MS);
-    c->learn_at_us = err ? loop_now(c->loop) + LEARN_AGAIN_US : 0;
-    for (int i = 0; !err && i < list->cnt; i++) {
-        struct partition *p = partition_of(c, list->elems[i].partition);
-        if (list->elems[i].err)
-            continue;
-        p->asked = true;
-        if (p->committed < 0)
-            p->committed = list->elems[i].offset >= 0 ? list->elems[i].offset : -1;
-    }
-    rd_kafka_topic_partition_list_destroy(list);
-}
-
 int64_t kafka_lag(struct kafka_consumer *c, int32_t partition)
 {
     struct partition *p = partition_of(c, partition);
@@ -558,8 +534,6 @@ int64_t kafka_lag(struct kafka_consumer *c, int32_t partition)
 
     if (!p || rd_kafka_get_watermark_offsets(c->rk, c->topic, partition, &low, &high) || high < 0)
         return -1;
-    if (p->committed < 0 && p->first < 0 && !p->asked)
-        learn_committed(c);
     if (p->committed < 0 && p->first < 0 && !p->asked)
         return -1;
     int64_t done = p->behind >= 0 ? p->behind : p->committed >= 0 ? p->committed : p->first >= 0 ? p->first : low >= 0 ? low : 0;

@@ -228,7 +228,8 @@ struct orphans *orphans_new(struct loop *loop, const char *group, const char *to
 {
     struct orphans *o = calloc(1, sizeof *o);
 
-    if (!o || (o->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0) {
+    o->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (o->event_fd < 0) {
         free(o);
         return NULL;
     }

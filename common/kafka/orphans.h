@@ -26,7 +26,7 @@ struct orphans; /* opaque */
 /* conf: makes what a member of the group without a name is configured with; the rest is set here. */
 typedef struct fault orphans_conf(void *of, rd_kafka_conf_t **ret);
 
-/* topic: the group's; beside: one of which nobody in the group has partitions. All are borrowed. NULL when out of memory. */
+/* topic: the group's; beside: one of which nobody in the group has partitions. All are borrowed. NULL when there is no descriptor left. */
 struct orphans *orphans_new(struct loop *loop, const char *group, const char *topic, const char *beside, orphans_conf *conf, void *of);
 void orphans_free(struct orphans *o);
 

@@ -118,7 +118,8 @@ struct fault kafka_producer_open(struct kafka_producer **ret, struct loop *loop,
     struct kafka_producer *p = calloc(1, sizeof *p);
 
     *ret = NULL;
-    if (!p || (p->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0) {
+    p->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (p->event_fd < 0) {
         free(p);
         return FAULT(FATAL, "cannot start Kafka's producer: %s", strerror(errno));
     }

@@ -8,7 +8,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ASK_MS = 300, ANSWER_MS_MAX = 5000, COMMITTED_MS_MAX = 4000 };
+enum { ASK_MS = 300, PATIENCE_MAX = 4, PATIENCE_MS_MAX = 4000 };
+
+static int doubled; /* how often somebody was asked in vain, so far */
+
+int kafka_patience_ms(int ms)
+{
+    ms <<= doubled;
+    return ms < PATIENCE_MS_MAX ? ms : PATIENCE_MS_MAX;
+}
+
+rd_kafka_resp_err_t kafka_patience(rd_kafka_resp_err_t err)
+{
+    if (err == RD_KAFKA_RESP_ERR__TIMED_OUT && doubled < PATIENCE_MAX)
+        doubled++;
+    return err;
+}
 
 static bool known(const struct rd_kafka_metadata *meta, const char *name)
 {
@@ -58,32 +73,26 @@ static rd_kafka_resp_err_t ask_topics(rd_kafka_t *rk, const struct kafka_topic_p
 
     for (int i = 0; i < count && n < (int)COUNT(asked); i++)
         asked[n++] = rd_kafka_topic_new(rk, plans[i].name, NULL);
-    rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 0, NULL, ret, timeout_ms);
+    rd_kafka_resp_err_t err = kafka_patience(rd_kafka_metadata(rk, 0, NULL, ret, timeout_ms));
     for (int i = 0; i < n; i++)
         if (asked[i])
             rd_kafka_topic_destroy(asked[i]);
     return err;
 }
 
-/*
- * In slices, so that whoever is refused need not wait for the end. A broker that is there and does not answer in time is given more
- * of it at the next try, or one that is slow for good would be asked for ever.
- */
+/* In slices, so that whoever is refused need not wait for the end. */
 static struct fault await_broker(struct kafka_producer *p, const struct kafka_topic_plan *plans, int count, int timeout_ms,
                                  const struct rd_kafka_metadata **ret)
 {
-    static int slice_ms = ASK_MS;
     rd_kafka_resp_err_t err;
 
     do {
-        int ms = slice_ms;
+        int ms = kafka_patience_ms(ASK_MS);
         err = ask_topics(p->rk, plans, count, ms, ret);
         if (!err) {
             p->trouble = (struct kafka_trouble){0};
             return FAULT_OK;
         }
-        if (err == RD_KAFKA_RESP_ERR__TIMED_OUT && slice_ms < ANSWER_MS_MAX)
-            slice_ms *= 2;
         rd_kafka_poll(p->rk, 0); /* its words come as an event */
         timeout_ms -= ms;
     } while (timeout_ms > 0 && !p->trouble.refused);
@@ -139,7 +148,6 @@ struct fault kafka_not_committed(const char *group, rd_kafka_resp_err_t err)
 struct fault kafka_committed(const char *program, const char *group, const char *topic, int partitions, int timeout_ms,
                              int64_t *ret_offsets)
 {
-    static int doubled; /* a broker that is slow is given more time at the next try, as above */
     rd_kafka_conf_t *conf;
     char why[256];
 
@@ -153,9 +161,7 @@ struct fault kafka_committed(const char *program, const char *group, const char 
     }
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
     rd_kafka_topic_partition_list_add_range(list, topic, 0, partitions - 1);
-    rd_kafka_resp_err_t err = rd_kafka_committed(rk, list, timeout_ms << doubled);
-    if (err == RD_KAFKA_RESP_ERR__TIMED_OUT && timeout_ms << doubled < COMMITTED_MS_MAX)
-        doubled++;
+    rd_kafka_resp_err_t err = kafka_patience(rd_kafka_committed(rk, list, kafka_patience_ms(timeout_ms)));
     for (int i = 0; i < list->cnt; i++) {
         err = err ? err : list->elems[i].err;
         ret_offsets[list->elems[i].partition] = list->elems[i].offset >= 0 ? list->elems[i].offset : -1;

@@ -50,7 +50,7 @@ static void take_in(struct worker *w, struct part *p, rd_kafka_message_t *m)
         memcpy(copy + m->key_len + 1, m->payload, m->len);
     copy[m->key_len + 1 + m->len] = '\0';
     job->bytes = bytes;
-    job->forgotten = w->memory.said_ms && job->timestamp_ms < w->memory.said_ms; /* also one that says no time */
+    job->forgotten = w->restore.said_ms && job->timestamp_ms < w->restore.said_ms; /* also one that says no time */
     read_trace(job, m);
     TAILQ_INSERT_TAIL(&p->jobs, job, part_link);
     p->in_hand++;

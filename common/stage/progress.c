@@ -22,7 +22,7 @@ enum {
     RIDE_US = 50000,   /* a note goes with outcomes no more often than this */
     ALONE_US = 150000, /* and without them when it has waited for so long */
     ASK_MS = 500,
-    ASK_MS_MAX = 2000, /* a broker that is slow is given more of it at each try, and the loop as much in between */
+    ASK_AGAIN_US = 100000,
     AGAIN_US = 1000000,
     OTHERS_US = 5000000, /* so often it is asked whether others have noticed it */
     SAY_US = 300 * 1000000,
@@ -51,14 +51,13 @@ const struct db_statement progress_note_statement = {
 
 void progress_begin(struct worker *w)
 {
-    w->memory.ask_ms = ASK_MS;
-    w->memory.m_held = metric_make(METRIC_GAUGE, "shelfwire_database_older",
+    w->restore.m_held = metric_make(METRIC_GAUGE, "shelfwire_database_older",
                                    "1: PostgreSQL is older than Kafka, and nothing is done until a person has said so.", "%s", "");
 }
 
 void progress_end(struct worker *w)
 {
-    db_columns_free(&w->memory.columns);
+    db_columns_free(&w->restore.columns);
 }
 
 /* ---- notes ---- */
@@ -71,7 +70,7 @@ bool progress_unnoted(const struct part *p)
 /* Whether a note is to be made now; alone: also when nothing else is written. */
 static bool is_time(struct worker *w, bool alone)
 {
-    struct memory *m = &w->memory;
+    struct restore *m = &w->restore;
     bool any = false, hurry = w->draining;
 
     for (struct part *p = w->parts; p; p = p->next_part) {
@@ -97,7 +96,7 @@ bool progress_must_note(struct worker *w)
 
 void progress_add_note(struct worker *w)
 {
-    struct memory *m = &w->memory;
+    struct restore *m = &w->restore;
     const char *values[5] = {w->group, w->topic, NULL};
 
     if (!is_time(w, false))
@@ -125,12 +124,12 @@ void progress_add_note(struct worker *w)
 static void look_again(struct worker *w, struct part *p)
 {
     p->progress.looked = p->progress.known = false;
-    w->memory.wanted = true;
+    w->restore.wanted = true;
 }
 
 void progress_noted(struct worker *w, const struct db_outcome *out)
 {
-    const PGresult *res = out->end == DB_DONE && w->memory.note_sent ? out->results[out->count - 1] : NULL;
+    const PGresult *res = out->end == DB_DONE && w->restore.note_sent ? out->results[out->count - 1] : NULL;
 
     for (int r = 0; res && r < PQntuples(res); r++) {
         struct part *p = worker_part(w, atoi(PQgetvalue(res, r, 0)));
@@ -148,7 +147,7 @@ void progress_noted(struct worker *w, const struct db_outcome *out)
         if (res)
             look_again(w, p);
     }
-    w->memory.note_sent = false;
+    w->restore.note_sent = false;
     worker_maybe_release(w);
 }
 
@@ -157,19 +156,19 @@ void progress_noted(struct worker *w, const struct db_outcome *out)
 void progress_assigned(struct worker *w, struct part *p)
 {
     p->progress = (struct progress){.finished = -1, .noted = -1, .noting = -1};
-    w->memory.wanted = true;
+    w->restore.wanted = true;
 }
 
 void progress_doubt(struct worker *w)
 {
     for (struct part *p = w->parts; p; p = p->next_part)
         look_again(w, p);
-    w->memory.wanted = true;
+    w->restore.wanted = true;
 }
 
 void progress_add_look(struct worker *w)
 {
-    struct memory *m = &w->memory;
+    struct restore *m = &w->restore;
     const char *values[4] = {w->group, w->topic, NULL, w->stage->name};
 
     if (m->notice_due) {
@@ -193,13 +192,13 @@ void progress_add_look(struct worker *w)
 
 bool progress_look_sent(const struct worker *w)
 {
-    return w->memory.sent || w->memory.notice_sent;
+    return w->restore.sent || w->restore.notice_sent;
 }
 
 /* Said while answers are being read, done at the end of the turn. notice: the others do not know it yet. */
 static void is_older(struct worker *w, const char *why, bool notice)
 {
-    struct memory *m = &w->memory;
+    struct restore *m = &w->restore;
 
     if (m->older)
         return;
@@ -228,7 +227,7 @@ static void read_row(struct worker *w, struct part *p, int64_t next, int64_t not
 
 static void read_all(struct worker *w, const PGresult *res)
 {
-    struct memory *m = &w->memory;
+    struct restore *m = &w->restore;
 
     text_copy(m->said, sizeof m->said, PQgetvalue(res, 0, C_SAID));
     m->said_ms = atoll(PQgetvalue(res, 0, C_SAID_MS));
@@ -246,7 +245,7 @@ static void read_all(struct worker *w, const PGresult *res)
 /* What was asked with the look-ups; out NULL: it failed. Returns the place of the next result. */
 int progress_looked(struct worker *w, const struct db_outcome *out, int at)
 {
-    struct memory *m = &w->memory;
+    struct restore *m = &w->restore;
 
     if (m->notice_sent && !out)
         m->notice_due = true;
@@ -269,9 +268,9 @@ static struct fault may_be_read_again(struct worker *w, const struct part *p, in
     int64_t since = 0;
 
     *ret = false;
-    if (!w->memory.said_ms)
+    if (!w->restore.said_ms)
         return FAULT_OK;
-    TRY(kafka_offset_since(kafka_producer_handle(w->producer), w->topic, p->id, w->memory.said_ms, ASK_MS, &since));
+    TRY(kafka_offset_since(kafka_producer_handle(w->producer), w->topic, p->id, w->restore.said_ms, ASK_MS, &since));
     *ret = committed <= since;
     return FAULT_OK;
 }
@@ -289,7 +288,7 @@ static struct fault decide(struct worker *w, struct part *p, int64_t committed)
     struct progress *at = &p->progress;
     bool again;
 
-    if (!at->notes && w->memory.before && committed > 0) {
+    if (!at->notes && w->restore.before && committed > 0) {
         go_on(p, committed);
         at->due = true;
         return FAULT_OK;
@@ -326,8 +325,8 @@ static struct fault ask(struct worker *w)
             ids[n++] = p->id;
     if (!n)
         return FAULT_OK;
-    TRY(kafka_group_offsets(w->consumer, ids, n, w->memory.ask_ms, committed));
-    for (int i = 0; i < n && !w->memory.older; i++) {
+    TRY(kafka_group_offsets(w->consumer, ids, n, ASK_MS, committed));
+    for (int i = 0; i < n && !w->restore.older; i++) {
         struct fault f = decide(w, worker_part(w, ids[i]), committed[i]);
         if (!first.kind)
             first = f;
@@ -340,14 +339,14 @@ static struct fault ask(struct worker *w)
 static void say(struct worker *w)
 {
     log_error("PostgreSQL is older than Kafka, as after a restore from a backup (%s): nothing is done until somebody says "
-              "SELECT database_restored('name')", w->memory.why);
-    w->memory.say_us = loop_now(w->loop) + SAY_US;
+              "SELECT database_restored('name')", w->restore.why);
+    w->restore.say_us = loop_now(w->loop) + SAY_US;
 }
 
 /* Calls under way end, and their outcome is recorded: it is true in any case. */
 static void hold(struct worker *w)
 {
-    struct memory *m = &w->memory;
+    struct restore *m = &w->restore;
 
     m->older = false;
     m->held = true;
@@ -371,7 +370,7 @@ static void hold(struct worker *w)
 
 static void wait_for_word(struct worker *w)
 {
-    struct memory *m = &w->memory;
+    struct restore *m = &w->restore;
 
     if (m->say_us <= loop_now(w->loop))
         say(w);
@@ -396,7 +395,7 @@ static void wait_for_word(struct worker *w)
 
 void progress_serve(struct worker *w)
 {
-    struct memory *m = &w->memory;
+    struct restore *m = &w->restore;
 
     if (m->older && w->consumer)
         hold(w);
@@ -410,23 +409,22 @@ void progress_serve(struct worker *w)
     }
     if (!w->consumer || m->ask_us > loop_now(w->loop))
         return;
+    int64_t began_us = loop_lapse_us(w->loop);
     struct fault f = ask(w);
-    if (!f.kind) {
-        m->ask_ms = ASK_MS;
+    if (!f.kind)
         return;
-    }
     log_debug("whether PostgreSQL is as far as Kafka: %s", f.what);
-    m->ask_us = loop_now(w->loop) + (int64_t)m->ask_ms * 1000;
-    m->ask_ms = 2 * m->ask_ms < ASK_MS_MAX ? 2 * m->ask_ms : ASK_MS_MAX;
+    int64_t ended_us = loop_lapse_us(w->loop), took_us = ended_us - began_us;
+    m->ask_us = loop_now(w->loop) + ended_us + took_us + ASK_AGAIN_US; /* all else has waited: now it is its turn for as long */
     worker_wait(w, m->ask_us);
 }
 
 /* True while it is held. */
 bool progress_trouble(struct worker *w, struct text *why)
 {
-    if (w->memory.held) {
+    if (w->restore.held) {
         text_printf(why, "PostgreSQL is older than Kafka, as after a restore from a backup (%s): somebody must say "
-                         "SELECT database_restored('name'); ", w->memory.why);
+                         "SELECT database_restored('name'); ", w->restore.why);
         return true;
     }
     return false;

@@ -479,7 +479,7 @@ static void drain(struct worker *w)
         part_give_up_unsent(p);
     while (loop_now(w->loop) < until &&
            (w->looking_n || w->ready_n || w->calling_n || w->record_n || w->recording_n || w->send_n || w->sending_n || w->freed_n ||
-            progress_must_note(w) || w->memory.note_sent)) {
+            progress_must_note(w) || w->restore.note_sent)) {
         /* what an answer or a look-up brings back is given up as well */
         for (struct part *p = w->parts; p; p = p->next_part)
             part_give_up_unsent(p);
@@ -570,7 +570,7 @@ static struct fault run(const struct stage *s, const struct program *p, int argc
         if (!f.kind) {
             while (!loop_stopping(w.loop))
                 turn(&w);
-            if (w.consumer || w.memory.held)
+            if (w.consumer || w.restore.held)
                 drain(&w);
         }
     }

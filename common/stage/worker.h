@@ -138,7 +138,7 @@ struct freed {
 };
 
 /* Whether PostgreSQL is older than Kafka. */
-struct memory {
+struct restore {
     bool wanted, sent;  /* what it says of restores, and of partitions that were not looked at, is asked for */
     bool older, held;   /* it is older: nothing is done until a person has said so */
     bool open, before;  /* the last answer: somebody is to say it; this stage worked before anything was noted */
@@ -147,7 +147,6 @@ struct memory {
     char said[48], held_said[48]; /* the same as PostgreSQL writes it, and as it was when the work was held; "" never */
     char why[160];
     int64_t look_us, ask_us, say_us, others_us; /* not before */
-    int ask_ms; /* how long the broker is given for an answer */
     int64_t noted_us, unnoted_us; /* the last note; since when there is something to note, 0: nothing */
     bool note_sent;
     struct db_columns columns;
@@ -189,7 +188,7 @@ struct worker {
     int64_t lease_sent_us;
     bool epochs_sent, pulse_due, pulse_sent;
 
-    struct memory memory;
+    struct restore restore;
     struct db_columns columns, call_columns, intent_columns;
     struct http_request request;
     struct text key, value, text;

@@ -14,8 +14,6 @@ struct fault pass_put(struct pass *p, const char *book_id, int offset_s, const v
     if (known)
         return FAULT_OK;
     known = calloc(1, sizeof *known + len);
-    if (!known)
-        return FAULT(FATAL, "out of memory");
     text_copy(known->book_id, sizeof known->book_id, book_id);
     known->offset_s = offset_s;
     known->len = len;
@@ -33,8 +31,6 @@ struct fault pass_put_bad(struct pass *p, const char *book_id, const char *why, 
     if (known)
         return FAULT_OK;
     known = calloc(1, sizeof *known);
-    if (!known)
-        return FAULT(FATAL, "out of memory");
     text_copy(known->book_id, sizeof known->book_id, book_id);
     text_copy(known->why, sizeof known->why, why);
     HASH_ADD_STR(p->bad, why, known);

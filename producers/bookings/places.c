@@ -166,8 +166,6 @@ void places_trouble(struct text *why)
 struct fault places_settle(const char *name, const struct setting_list *ids, json_object *destinations)
 {
     places = calloc((size_t)ids->count, sizeof *places);
-    if (!places)
-        return FAULT(FATAL, "out of memory");
     for (int i = 0; i < ids->count; i++) {
         struct place *place = &places[place_count];
         place->id = ids->items[i];

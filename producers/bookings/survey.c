@@ -271,8 +271,6 @@ struct fault decide_all(struct survey *s)
 
     s->doubtful = calloc(s->list.count + s->appt_count + 1, sizeof *s->doubtful);
     s->gone = calloc(s->list.count + s->appt_count + 1, sizeof *s->gone);
-    if (!s->doubtful || !s->gone)
-        return FAULT(FATAL, "out of memory");
     for (from = 0; from < s->list.count; from += n) {
         const char *book_id = s->list.slots[from].book_id;
         n = sheet_find(&s->list, book_id, &from);

@@ -61,8 +61,6 @@ struct fault read_appts(struct producer *p, const char *place_id, struct survey 
     s->appt_count = (size_t)PQntuples(res);
     s->appts = calloc(s->appt_count + 1, sizeof *s->appts);
     s->made = calloc(s->appt_count + 1, sizeof *s->made);
-    if (!s->appts || !s->made)
-        return FAULT(FATAL, "out of memory");
     for (int i = 0; i < PQntuples(res); i++) {
         s->appts[i] = (struct appt){.appt_id = PQgetvalue(res, i, 0), .book_id = PQgetvalue(res, i, 1),
                                     .offset_s = atoi(PQgetvalue(res, i, 8))};

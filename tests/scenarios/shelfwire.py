@@ -340,8 +340,8 @@ class Program:
         self.process.wait()
         self.ended = True
 
-    def stop(self, timeout=30):
-        """SIGTERM: it drains and ends well."""
+    def stop(self, timeout=30, lets_go=True):
+        """SIGTERM: it drains and ends well; lets_go: by itself, and not because its time was over."""
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(timeout * PATIENCE)
@@ -351,6 +351,7 @@ class Program:
             raise AssertionError(f"{self.name} does not end within {timeout} s of SIGTERM" + self.tail()) from None
         self.ended = True
         assert self.process.returncode == 0, f"{self.name} ended with {self.process.returncode}" + self.tail()
+        assert not lets_go or "not everything let go in time" not in self.log(), self.tail()
 
     def sigstop(self):
         self.process.send_signal(signal.SIGSTOP)

@@ -1,4 +1,6 @@
 """Workers come, go, drain, freeze and wake: each key has one owner at a time, and nothing is lost, repeated or overtaken."""
+import time
+
 import confluent_kafka
 import pytest
 from shelfwire import PARTITIONS, wait_for
@@ -148,6 +150,17 @@ def test_two_workers_by_mistake_under_one_name_do_nothing_twice(world):
     world.assert_no_dead_letters()
     unknown = world.answers().get("unknown", 0)
     assert world.made() + unknown == 300 and len(world.desk()) == unknown
+
+
+def test_a_worker_that_is_told_to_stop_while_it_joins_ends_well(world):
+    """At whatever moment: between the group's answer and the first assignment, librdkafka 2.0.2 aborts when it is closed."""
+    world.make_topics("prereg.create", "prereg.create.dlq")
+    for moment in range(12):
+        worker = world.begin("prereg-create")
+        worker.url
+        deadline = time.monotonic() + moment * 0.01
+        wait_for(lambda: time.monotonic() >= deadline, "time stands still", every=0.001)
+        worker.stop()
 
 
 def test_a_worker_that_kafka_fenced_for_good_begins_anew(world):

@@ -84,7 +84,7 @@ def test_who_is_told_to_stop_while_kafka_is_away_ends_in_time(world, away):
             stack.enter_context(world.servers.kafka_frozen())
         world.await_made(3)
         wait_for(lambda: worker.metric("shelfwire_in_hand") == 0, lambda: worker.metrics())
-        worker.stop(timeout=20)
+        worker.stop(timeout=20, lets_go=False)
     world.start("prereg-create")
     world.await_no_lag("prereg-create")
     world.assert_exactly_once()
