@@ -354,7 +354,15 @@ void access_paused(struct access *a, const char *hash, int64_t paused_us, const 
             pause_account(a, &a->accounts[i], paused_us, why, false);
 }
 
-void access_answered(struct access *a, int account, uint32_t key, uint32_t token_serial, const struct answer *answer,
+/* What the failure of a call says of the vendor. */
+static enum health_weight weight_of(const struct access *a, bool blamed_before, const struct answer *answer, const struct http_response *res)
+{
+    if (res->end == HTTP_NOT_SENT || (a->health.harmless_first && answer->verdict == UNKNOWN))
+        return HEALTH_AT_ONCE;
+    return blamed_before ? HEALTH_BLAMED_BEFORE : HEALTH_IN_COMPANY;
+}
+
+void access_answered(struct access *a, int account, uint32_t key, bool blamed_before, uint32_t token_serial, const struct answer *answer,
                      const struct http_response *res)
 {
     struct access_account *q = &a->accounts[account];
@@ -399,8 +407,7 @@ void access_answered(struct access *a, int account, uint32_t key, uint32_t token
         case CAUSE_WORK:
             if (wait_us > 0)
                 pause_account(a, q, wait_us, "the vendor asked to wait", true);
-            if (health_failed(&a->health, key, res->end == HTTP_NOT_SENT || (a->health.harmless_first && answer->verdict == UNKNOWN),
-                              now, wait_us))
+            if (health_failed(&a->health, key, weight_of(a, blamed_before, answer, res), now, wait_us))
                 log_about(LOG_WARN, a->vendor->name, "unwell, waiting: %s", answer->reason);
             if (health_sick(&a->health))
                 wake_at(a, a->health.try_at_us > now ? a->health.try_at_us : now);

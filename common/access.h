@@ -82,8 +82,8 @@ void access_round(struct access *a);
 /* May a call on this account be made now? On true its slot is used. */
 bool access_take(struct access *a, int account);
 
-/* What came of a call, key: its message's. */
-void access_answered(struct access *a, int account, uint32_t key, uint32_t token_serial, const struct answer *answer,
+/* What came of a call, key: its message's; blamed_before: it failed while others went well. */
+void access_answered(struct access *a, int account, uint32_t key, bool blamed_before, uint32_t token_serial, const struct answer *answer,
                      const struct http_response *res);
 
 /* The account that wants a lease now, or -1; its parameters. Then tell what the statement said, and at what time of PostgreSQL's. */

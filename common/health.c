@@ -78,12 +78,14 @@ static void fall_sick(struct health *h, int64_t now_us, int64_t wait_us)
     h->try_at_us = now_us + (wait_us > pause ? wait_us : pause);
 }
 
-bool health_failed(struct health *h, uint32_t key, bool at_once, int64_t now_us, int64_t wait_us)
+bool health_failed(struct health *h, uint32_t key, enum health_weight weight, int64_t now_us, int64_t wait_us)
 {
     bool known = false;
     bool was_sick = !h->limit;
     int row = row_by_chance(h);
 
+    if (weight == HEALTH_BLAMED_BEFORE && !was_sick)
+        return false;
     h->run += h->run < SHARE_OF;
     if (no_news(h, now_us))
         return false;
@@ -93,7 +95,7 @@ bool health_failed(struct health *h, uint32_t key, bool at_once, int64_t now_us,
         h->failed[h->failed_count++] = key;
     if (was_sick || h->limit < h->most) /* on the way up, one is enough where failures are rare */
         row -= HEALTH_ROW_MIN - 1;
-    if (!at_once && h->failed_count < row)
+    if (weight != HEALTH_AT_ONCE && h->failed_count < row)
         return false;
     fall_sick(h, now_us, wait_us);
     return !was_sick;
@@ -128,6 +130,11 @@ void health_tried(struct health *h, bool well, int64_t now_us)
 bool health_sick(const struct health *h)
 {
     return !h->limit;
+}
+
+bool health_recovering(const struct health *h)
+{
+    return h->limit < h->most;
 }
 
 uint64_t health_mark(const struct health *h)

@@ -9,6 +9,8 @@
  * Where a share of all messages fails whatever the vendor's health, chance brings such rows about: so a row counts only when it
  * is longer than chance would make one in a million, by the share of the last calls. Three keys where all has gone well so far,
  * twenty where every other call fails; and as many more tries fail before a pause is made longer.
+ * A message that failed while others went well says nothing of the vendor when it fails again: so what is left when all
+ * else is done may be nothing but such messages, and the next one that comes is called for at once.
  * A failed try counts against a message only when the same call was answered for HEALTH_OTHERS other keys since the
  * message's last try: so an outage never counts, however long it lasts.
  */
@@ -42,11 +44,14 @@ void health_begin(struct health *h, int most, bool harmless_first, int64_t min_p
 /* A usable answer came (also "no": the vendor works). */
 void health_answered(struct health *h, uint32_t key, int64_t now_us);
 
+/* What a failure says: nothing, unless the vendor is sick and this was the try; something, in company; or all there is to know. */
+enum health_weight { HEALTH_BLAMED_BEFORE, HEALTH_IN_COMPANY, HEALTH_AT_ONCE };
+
 /*
- * A call failed for a reason that may lie with the vendor. at_once: no need for company. wait_us: how long the vendor
- * asked to wait, or -1. Returns true when the vendor has just been taken for sick.
+ * A call failed for a reason that may lie with the vendor. wait_us: how long the vendor asked to wait, or -1. Returns true
+ * when the vendor has just been taken for sick.
  */
-bool health_failed(struct health *h, uint32_t key, bool at_once, int64_t now_us, int64_t wait_us);
+bool health_failed(struct health *h, uint32_t key, enum health_weight weight, int64_t now_us, int64_t wait_us);
 
 /* How many calls may be under way now. A harmless first try is not one of them: see health_wants_try. */
 int health_limit(const struct health *h, int64_t now_us);
@@ -57,6 +62,9 @@ void health_trying(struct health *h);
 void health_tried(struct health *h, bool well, int64_t now_us);
 
 bool health_sick(const struct health *h);
+
+/* Sick, or on the way up: who has not failed yet goes first, for he is the one to tell whether the vendor is well. */
+bool health_recovering(const struct health *h);
 
 /* Remembers "now" for a message, at a failed try; and later: did enough others go well since? */
 uint64_t health_mark(const struct health *h);

@@ -37,13 +37,18 @@ static void note_call(struct job *job, const char *call, const struct answer *a,
     metric_observe(w->m_seconds, (double)res->duration_us / 1e6);
 }
 
+static bool blamed(const struct job *job)
+{
+    return job->marked && health_blames(&job->w->access.health, job->mark, job->key_hash);
+}
+
 /* A failed try counts only while the same call goes well for others. */
 static void count_try(struct job *job, struct answer *a)
 {
     struct worker *w = job->w;
     struct health *h = &w->access.health;
 
-    if (job->marked && health_blames(h, job->mark, job->key_hash))
+    if (blamed(job))
         job->tries++;
     job->mark = health_mark(h);
     job->marked = true;
@@ -80,7 +85,7 @@ static void on_answer(void *of, const struct http_response *res)
     const char *call = call_name(job);
     struct answer a = w->stage->answer(job->of, res);
     note_call(job, call, &a, res);
-    access_answered(&w->access, job->account, job->key_hash, job->token_serial, &a, res);
+    access_answered(&w->access, job->account, job->key_hash, job->tries || blamed(job), job->token_serial, &a, res);
     if (res->end == HTTP_UNKNOWN || a.verdict == UNKNOWN)
         job->uncertain |= w->stage->call != CALL_READS;
     if (a.verdict == DONE || a.verdict == REJECTED || a.verdict == STEP)
@@ -101,17 +106,13 @@ static bool may_leave(void *of)
     return worker_heard(of);
 }
 
-void worker_call(struct worker *w)
+static void call_those(struct worker *w, int limit, bool failed_too)
 {
-    int limit = access_limit(&w->access);
     int skipped = 0;
 
-    access_round(&w->access);
-    if (w->suspect || !worker_heard(w))
-        return;
     for (struct job *job = TAILQ_FIRST(&w->ready), *next; job && w->calling_n < limit && skipped < 64; job = next) {
         next = TAILQ_NEXT(job, link);
-        if (job->part && !job->part->progress.known)
+        if ((job->part && !job->part->progress.known) || (job->marked && !failed_too))
             continue;
         if (stage_has_intent(w->stage) && loop_now(w->loop) > job->start_by_us) {
             job_move(job, J_LOOK, true); /* the intent's time is over: take it anew */
@@ -134,4 +135,16 @@ void worker_call(struct worker *w)
         }
         job_move(job, J_CALLING, false);
     }
+}
+
+void worker_call(struct worker *w)
+{
+    int limit = access_limit(&w->access);
+
+    access_round(&w->access);
+    if (w->suspect || !worker_heard(w))
+        return;
+    if (health_recovering(&w->access.health))
+        call_those(w, limit, false);
+    call_those(w, limit, true);
 }

@@ -256,6 +256,32 @@ static int look_room(struct worker *w)
     return limit + look_ahead(w) - under_way;
 }
 
+/* Returns how many are put, after the n that are already. */
+static int look_those(struct worker *w, int n, int room, bool failed_too)
+{
+    const struct stage *s = w->stage;
+    struct db_columns *c = &w->columns;
+
+    for (struct job *job = TAILQ_FIRST(&w->look), *next; job && n < room; job = next) {
+        next = TAILQ_NEXT(job, link);
+        if (job->part && (!job->part->progress.known || (stage_has_intent(s) && !job->part->epoch)))
+            continue; /* nobody knows yet that the partition is ours, or what PostgreSQL knows of it */
+        if (job->marked && !failed_too)
+            continue;
+        db_put_int(c, ++n);
+        if (stage_has_intent(s)) {
+            db_put_int(c, job->part ? job->part->id : -1);
+            db_put_int(c, job->part ? job->part->epoch : -1);
+            db_put_bool(c, job->reopen);
+        }
+        s->look_put(job->of, c);
+        db_row_end(c);
+        job_move(job, J_LOOKING, false);
+        job->start_by_us = loop_now(w->loop) + START_SLACK_US;
+    }
+    return n;
+}
+
 static void add_look(struct worker *w)
 {
     const struct stage *s = w->stage;
@@ -281,21 +307,9 @@ static void add_look(struct worker *w)
         engine = 5;
     }
     db_columns_begin(c, (stage_has_intent(s) ? 4 : 1) + s->look_columns);
-    for (struct job *job = TAILQ_FIRST(&w->look), *next; job && n < room; job = next) {
-        next = TAILQ_NEXT(job, link);
-        if (job->part && (!job->part->progress.known || (stage_has_intent(s) && !job->part->epoch)))
-            continue; /* nobody knows yet that the partition is ours, or what PostgreSQL knows of it */
-        db_put_int(c, ++n);
-        if (stage_has_intent(s)) {
-            db_put_int(c, job->part ? job->part->id : -1);
-            db_put_int(c, job->part ? job->part->epoch : -1);
-            db_put_bool(c, job->reopen);
-        }
-        s->look_put(job->of, c);
-        db_row_end(c);
-        job_move(job, J_LOOKING, false);
-        job->start_by_us = loop_now(w->loop) + START_SLACK_US;
-    }
+    if (health_recovering(&w->access.health))
+        n = look_those(w, n, room, false);
+    n = look_those(w, n, room, true);
     if (!n)
         return;
     db_columns_end(c, values + engine);

@@ -199,7 +199,7 @@ static void came(enum verdict verdict, enum cause cause, int64_t wait_ms, uint32
     struct answer answer = answer_make(verdict, cause, "said", "the reason");
 
     answer.wait_ms = wait_ms;
-    access_answered(&a, 0, key, serial, &answer, &res);
+    access_answered(&a, 0, key, false, serial, &answer, &res);
 }
 
 static void refused(uint32_t serial)

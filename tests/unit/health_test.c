@@ -14,6 +14,7 @@ enum { SECOND = 1000000, MOST = 8 };
 /*
  * A day at the vendor's, one letter an event, a second between two:
  *   a-e  the key's call was answered            A-E  it failed
+ *   0-9  a key that was blamed before failed again
  *   !    a failure that needs no company        ?    a harmless try goes well    /  and this one does not
  *   .    the pause is over                      _    nothing happens
  */
@@ -22,15 +23,17 @@ static void live(struct health *h, const char *events, int64_t *now)
     for (; *events; events++) {
         *now += SECOND;
         if (*events == '!')
-            health_failed(h, 'X', true, *now, -1);
+            health_failed(h, 'X', HEALTH_AT_ONCE, *now, -1);
         else if (*events == '.')
             *now = h->try_at_us > *now ? h->try_at_us : *now;
         else if (*events == '?' || *events == '/')
             health_tried(h, *events == '?', *now);
+        else if (isdigit((unsigned char)*events))
+            health_failed(h, (uint32_t)*events, HEALTH_BLAMED_BEFORE, *now, -1);
         else if (islower((unsigned char)*events))
             health_answered(h, (uint32_t)*events, *now);
         else if (isupper((unsigned char)*events))
-            health_failed(h, (uint32_t)tolower((unsigned char)*events), false, *now, -1);
+            health_failed(h, (uint32_t)tolower((unsigned char)*events), HEALTH_IN_COMPANY, *now, -1);
     }
 }
 
@@ -50,6 +53,11 @@ static void test_limits(void **state)
         {"something went well in between, and then as many", "ABcABC", MOST},
         {"and then more than such a share would make", "ABcABCDEF", 0},
         {"no connection could be made", "!", 0},
+        {"keys that were blamed before failed again, and nothing else is left", "a0123456789012345678901234567890", MOST},
+        {"they are no company to those that fail for the first time", "A01B2345678901234567890123456789", MOST},
+        {"but are to be waited for with all others", "A01B23C", 0},
+        {"the pause is over and one of them is the try: another pause", "ABC.0", 0},
+        {"on the way up one of them fails", "ABC.dd0", 2},
         {"the pause is over: one try", "ABC.", 1},
         {"the try failed", "ABC.D", 0},
         {"the try was answered", "ABC.d", 1},
@@ -114,7 +122,7 @@ static void test_harmless_first(void **state)
 
     struct health h;
     health_begin(&h, MOST, true, SECOND, SECOND, 7);
-    health_failed(&h, 1, true, 0, -1);
+    health_failed(&h, 1, HEALTH_AT_ONCE, 0, -1);
     assert_true(health_wants_try(&h, 2 * SECOND));
     health_trying(&h);
     assert_false(health_wants_try(&h, 2 * SECOND)); /* one at a time */
@@ -133,7 +141,7 @@ static void test_pauses(void **state)
 
         health_begin(&h, MOST, false, SECOND, 20 * SECOND, seed);
         for (int falls = 0; falls < 10; falls++) {
-            health_failed(&h, 1, true, now, -1);
+            health_failed(&h, 1, HEALTH_AT_ONCE, now, -1);
             int64_t pause = h.try_at_us - now;
             if (pause < want - want / 4 || pause > want + want / 4)
                 fail_msg("seed %u: pause %d is %lld", seed, falls, (long long)pause);
@@ -143,7 +151,7 @@ static void test_pauses(void **state)
         }
         while (h.limit < MOST)
             health_answered(&h, 1, now);
-        health_failed(&h, 1, true, now, -1);
+        health_failed(&h, 1, HEALTH_AT_ONCE, now, -1);
         assert_in_range(h.try_at_us - now, SECOND * 3 / 4, SECOND * 5 / 4); /* well again: from the start */
     }
 }
@@ -156,7 +164,7 @@ static void test_pauses_differ(void **state)
     for (uint32_t seed = 1; seed <= 100; seed++) {
         struct health h;
         health_begin(&h, MOST, false, SECOND, SECOND, seed * 2654435761u);
-        health_failed(&h, 1, true, 0, -1);
+        health_failed(&h, 1, HEALTH_AT_ONCE, 0, -1);
         least = h.try_at_us < least ? h.try_at_us : least;
         most = h.try_at_us > most ? h.try_at_us : most;
     }
@@ -173,7 +181,7 @@ static void test_one_at_a_time(void **state)
 
         health_begin(&h, 1, harmless, SECOND, 100 * SECOND, 7);
         for (int outages = 0; outages < 5; outages++) {
-            health_failed(&h, 1, true, now, -1);
+            health_failed(&h, 1, HEALTH_AT_ONCE, now, -1);
             assert_in_range(h.try_at_us - now, SECOND * 3 / 4, SECOND * 5 / 4);
             now = h.try_at_us;
             if (harmless)
@@ -190,12 +198,12 @@ static void test_asked_to_wait(void **state)
     (void)state;
 
     health_begin(&h, MOST, false, SECOND, 30 * SECOND, 7);
-    assert_true(health_failed(&h, 1, true, 0, 90 * SECOND)); /* longer than any pause of ours */
+    assert_true(health_failed(&h, 1, HEALTH_AT_ONCE, 0, 90 * SECOND)); /* longer than any pause of ours */
     assert_int_equal(h.try_at_us, 90 * SECOND);
     assert_int_equal(health_limit(&h, 90 * SECOND - 1), 0);
     assert_int_equal(health_limit(&h, 90 * SECOND), 1);
     health_begin(&h, MOST, false, SECOND, 30 * SECOND, 7);
-    health_failed(&h, 1, true, 0, 1);
+    health_failed(&h, 1, HEALTH_AT_ONCE, 0, 1);
     assert_in_range(h.try_at_us, SECOND * 3 / 4, SECOND * 5 / 4); /* shorter: ours */
 }
 
@@ -206,15 +214,15 @@ static void test_no_news(void **state)
     (void)state;
 
     health_begin(&h, MOST, false, SECOND, 100 * SECOND, 7);
-    assert_false(health_failed(&h, 1, false, 0, -1));
-    assert_false(health_failed(&h, 2, false, 0, -1));
-    assert_true(health_failed(&h, 3, false, 0, -1));
+    assert_false(health_failed(&h, 1, HEALTH_IN_COMPANY, 0, -1));
+    assert_false(health_failed(&h, 2, HEALTH_IN_COMPANY, 0, -1));
+    assert_true(health_failed(&h, 3, HEALTH_IN_COMPANY, 0, -1));
     int64_t try_at = h.try_at_us;
     for (uint32_t key = 0; key < 100; key++)
-        assert_false(health_failed(&h, key, true, SECOND / 2, 50 * SECOND));
+        assert_false(health_failed(&h, key, HEALTH_AT_ONCE, SECOND / 2, 50 * SECOND));
     assert_int_equal(h.try_at_us, try_at);
     assert_true(health_sick(&h));
-    assert_false(health_failed(&h, 4, false, try_at, -1)); /* the try: the pause doubles, but it was sick already */
+    assert_false(health_failed(&h, 4, HEALTH_IN_COMPANY, try_at, -1)); /* the try: the pause doubles, but it was sick already */
     assert_in_range(h.try_at_us - try_at, SECOND * 3 / 2, SECOND * 5 / 2);
 }
 
@@ -243,7 +251,7 @@ static void test_a_share_that_fails(void **state)
             for (key = 0; key < 10000; key++) {
                 now = health_limit(&h, now) ? now + 1000 : h.try_at_us;
                 if (poisoned(&random, shares[i].percent))
-                    falls += health_failed(&h, key, false, now, -1);
+                    falls += health_failed(&h, key, HEALTH_IN_COMPANY, now, -1);
                 else
                     health_answered(&h, key, now);
             }
@@ -251,7 +259,7 @@ static void test_a_share_that_fails(void **state)
                 fail_msg("%d %%, seed %u: fell sick %d times, %lld s", shares[i].percent, seed, falls, (long long)now / SECOND);
             assert_int_equal(health_limit(&h, now), MOST);
             for (calls = 0; health_limit(&h, now) && calls < 100; calls++)
-                health_failed(&h, ++key, false, now, -1);
+                health_failed(&h, ++key, HEALTH_IN_COMPANY, now, -1);
             assert_in_range(calls, HEALTH_ROW_MIN, HEALTH_ROW_MAX);
         }
 }
