@@ -76,6 +76,8 @@ struct producer_plan {
     struct fault (*poll)(struct producer *p);
     /* For /readyz: what its vendor makes it wait for. */
     void (*trouble)(struct text *why);
+    /* Told before each round which locations are paused (name, since when), which its due_sql leaves out. NULL: it has none. */
+    void (*paused)(const PGresult *locations);
 
     /*
      * due_sql: the rows to send, in order, at most $1; NULL: there are none: work id, retry_at (text), trace id, then what `message` wants.

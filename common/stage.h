@@ -72,6 +72,7 @@ enum look_end {
     LOOK_DROP,   /* nothing to do, nothing to pass on: `ret` says why (code), for the metrics and the log */
     LOOK_ANSWER, /* `ret` is the answer, without a call: recorded, and passed on when it is DONE */
     LOOK_RECORD, /* the same, and no history of it: what is recorded says it all */
+    LOOK_WAIT,   /* its location is paused: it waits, and nothing is recorded. With an intent `wants` must be false then */
 };
 
 /* A row of the look-up's result; columns are counted from 0 in the order of look_sql's SELECT. */

@@ -229,8 +229,8 @@ static const struct producer_plan plan = {
     .name = "libcal-bookings", .about = "turns bookings of rooms and seats in LibCal into work for the gate",
     .source = "libcal", .topic = "bookings.new", .tables = tables, .poll_seconds = &poll_seconds, .readers = places_readers,
     .renewing = true, .settled = settled, .check = check, .begin = places_begin, .poll = poll, .trouble = places_trouble,
-    .due_sql = PLACES_DUE_SQL("libcal"), .sent_sql = PLACES_SENT_SQL, .resend_sql = PLACES_RESEND_SQL("libcal"),
-    .message = places_message,
+    .paused = places_paused, .due_sql = PLACES_DUE_SQL("libcal"), .sent_sql = PLACES_SENT_SQL,
+    .resend_sql = PLACES_RESEND_SQL("libcal"), .message = places_message,
 };
 
 int main(int argc, char **argv)

@@ -401,7 +401,7 @@ static const struct producer_plan plan = {
     .name = "webcheckout-allocations", .about = "turns reservations and loans in WebCheckout into work for the gate",
     .source = "webcheckout", .topic = "bookings.new", .tables = tables, .poll_seconds = &poll_seconds,
     .readers = places_readers, .renewing = true, .settled = settled, .check = check, .begin = places_begin, .poll = poll,
-    .trouble = places_trouble, .due_sql = PLACES_DUE_SQL("webcheckout"), .sent_sql = PLACES_SENT_SQL,
+    .trouble = places_trouble, .paused = places_paused, .due_sql = PLACES_DUE_SQL("webcheckout"), .sent_sql = PLACES_SENT_SQL,
     .resend_sql = PLACES_RESEND_SQL("webcheckout"), .message = places_message,
 };
 

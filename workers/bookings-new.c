@@ -81,15 +81,17 @@ static int account(const void *job) { return ((const struct job *)job)->key; }
 
 /* ---- what is known already ---- */
 
-enum { L_ORD, L_KNOWN, L_LIVE, L_ANSWERED, L_DAY, L_EMAIL, L_PRIMARY, L_AGE, L_BARCODE, L_EXPIRY, L_STATUS, L_BLOCKED, L_EMAILS, L_MATCHES };
+enum { L_ORD, L_KNOWN, L_LIVE, L_ANSWERED, L_DAY, L_EMAIL, L_PRIMARY, L_AGE, L_BARCODE, L_EXPIRY, L_STATUS, L_BLOCKED, L_EMAILS, L_MATCHES,
+       L_PAUSED };
 
 static const char look_sql[] =
     "SELECT a.ord, p.appt_id IS NOT NULL,"
     " p.wanted AND p.prereg_id IS NULL AND p.ends_at > clock_timestamp() AND p.answer IS DISTINCT FROM 'unknown',"
     " p.answer IS NOT NULL, to_char(p.starts_at + p.offset_s * interval '1 second', 'YYYY-MM-DD'), p.email,"
     " u.primary_id, extract(epoch FROM clock_timestamp() - u.checked_at)::bigint, u.barcode, u.expiry_date, u.status, u.blocked,"
-    " cardinality(u.emails) > 0, p.email = ANY (u.emails)"
+    " cardinality(u.emails) > 0, p.email = ANY (u.emails), h.pause_id IS NOT NULL"
     " FROM asked a LEFT JOIN appts p ON p.appt_id = a.appt_id::uuid"
+    " LEFT JOIN pauses h ON h.what = 'location' AND h.name = p.location_id AND h.ended_at IS NULL"
     " LEFT JOIN asked_ids i ON i.asked_id = a.asked_id LEFT JOIN users u ON u.primary_id = i.primary_id";
 
 static void look_put(const void *of, struct db_columns *c)
@@ -109,6 +111,8 @@ static enum look_end looked(void *of, const struct look_row *row, enum prior pri
         *ret = answer_make(DONE, CAUSE_WORK, look_true(row, L_KNOWN) ? "not_wanted" : "no_row", "%s", "");
         return LOOK_DROP;
     }
+    if (look_true(row, L_PAUSED))
+        return LOOK_WAIT;
     job->key = 0;
     job->asked = false;
     text_copy(job->day, sizeof job->day, look_text(row, L_DAY));

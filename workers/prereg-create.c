@@ -52,17 +52,18 @@ struct job {
 
 static int step(const void *job) { return (int)((const struct job *)job)->step; }
 
-enum { L_ORD, L_WORK, L_WANTS, L_KNOWN, L_LIVE, L_VISITOR, L_BARCODE, L_START, L_END, L_DESTINATION, L_MAYBE };
+enum { L_ORD, L_WORK, L_WANTS, L_KNOWN, L_LIVE, L_VISITOR, L_BARCODE, L_START, L_END, L_DESTINATION, L_MAYBE, L_PAUSED };
 
 static const char look_sql[] =
     "SELECT a.ord, a.appt_id AS work_id,"
     " coalesce(p.wanted AND p.prereg_id IS NULL AND p.ends_at > clock_timestamp() AND p.answer IS DISTINCT FROM 'unknown' AND p.answer IS DISTINCT FROM 'made'"
-    " AND u.visitor_id IS NOT NULL AND u.visitor_barcode = u.barcode, false) AS wants,"
+    " AND u.visitor_id IS NOT NULL AND u.visitor_barcode = u.barcode AND h.pause_id IS NULL, false) AS wants,"
     " p.appt_id IS NOT NULL AS known,"
     " p.wanted AND p.prereg_id IS NULL AND p.ends_at > clock_timestamp() AND p.answer IS DISTINCT FROM 'unknown' AND p.answer IS DISTINCT FROM 'made' AS live,"
     " CASE WHEN u.visitor_barcode = u.barcode THEN u.visitor_id END, u.barcode,"
-    " extract(epoch FROM p.starts_at)::bigint, extract(epoch FROM p.ends_at)::bigint, p.destination, p.maybe_made"
-    " FROM asked a LEFT JOIN appts p ON p.appt_id = a.appt_id::uuid LEFT JOIN users u ON u.primary_id = a.primary_id";
+    " extract(epoch FROM p.starts_at)::bigint, extract(epoch FROM p.ends_at)::bigint, p.destination, p.maybe_made, h.pause_id IS NOT NULL AS paused"
+    " FROM asked a LEFT JOIN appts p ON p.appt_id = a.appt_id::uuid"
+    " LEFT JOIN pauses h ON h.what = 'location' AND h.name = p.location_id AND h.ended_at IS NULL LEFT JOIN users u ON u.primary_id = a.primary_id";
 
 static enum look_end looked(void *of, const struct look_row *row, enum prior prior, struct answer *ret)
 {
@@ -83,6 +84,8 @@ static enum look_end looked(void *of, const struct look_row *row, enum prior pri
         *ret = answer_make(UNKNOWN, CAUSE_WORK, "forgotten", "PostgreSQL was restored from a backup and has forgotten what came of it");
         return LOOK_ANSWER;
     }
+    if (look_true(row, L_PAUSED))
+        return LOOK_WAIT;
     if (look_null(row, L_VISITOR)) {
         *ret = answer_make(REJECTED, CAUSE_WORK, "visitor_gone", "the gate's visitor for this person is not known; found out again");
         return LOOK_ANSWER;

@@ -41,17 +41,18 @@ struct job {
 
 static int step(const void *job) { return (int)((const struct job *)job)->step; }
 
-enum { L_ORD, L_WORK, L_WANTS, L_KNOWN, L_LIVE, L_BARCODE, L_THERE, L_FIRST, L_LAST, L_EMAIL, L_GROUP, L_DESC };
+enum { L_ORD, L_WORK, L_WANTS, L_KNOWN, L_LIVE, L_BARCODE, L_THERE, L_FIRST, L_LAST, L_EMAIL, L_GROUP, L_DESC, L_PAUSED };
 
 static const char look_sql[] =
     "SELECT a.ord, coalesce(u.barcode, a.primary_id) AS work_id,"
     " coalesce(p.wanted AND p.prereg_id IS NULL AND p.ends_at > clock_timestamp() AND p.answer IS DISTINCT FROM 'unknown'"
-    " AND u.barcode IS NOT NULL AND (u.visitor_id IS NULL OR u.visitor_barcode IS DISTINCT FROM u.barcode), false) AS wants,"
+    " AND u.barcode IS NOT NULL AND (u.visitor_id IS NULL OR u.visitor_barcode IS DISTINCT FROM u.barcode) AND h.pause_id IS NULL, false) AS wants,"
     " p.appt_id IS NOT NULL AS known,"
     " p.wanted AND p.prereg_id IS NULL AND p.ends_at > clock_timestamp() AND p.answer IS DISTINCT FROM 'unknown' AS live,"
     " u.barcode, u.visitor_id IS NOT NULL AND u.visitor_barcode = u.barcode AS there, u.first_name, u.last_name,"
-    " coalesce(u.emails[1], p.email) AS email, u.user_group, u.group_desc"
-    " FROM asked a LEFT JOIN appts p ON p.appt_id = a.appt_id::uuid LEFT JOIN users u ON u.primary_id = a.primary_id";
+    " coalesce(u.emails[1], p.email) AS email, u.user_group, u.group_desc, h.pause_id IS NOT NULL AS paused"
+    " FROM asked a LEFT JOIN appts p ON p.appt_id = a.appt_id::uuid"
+    " LEFT JOIN pauses h ON h.what = 'location' AND h.name = p.location_id AND h.ended_at IS NULL LEFT JOIN users u ON u.primary_id = a.primary_id";
 
 static enum look_end looked(void *of, const struct look_row *row, enum prior prior, struct answer *ret)
 {
@@ -61,6 +62,8 @@ static enum look_end looked(void *of, const struct look_row *row, enum prior pri
         *ret = answer_make(DONE, CAUSE_WORK, look_true(row, L_KNOWN) ? "not_wanted" : "no_row", "%s", "");
         return LOOK_DROP;
     }
+    if (look_true(row, L_PAUSED))
+        return LOOK_WAIT;
     if (look_true(row, L_THERE))
         return LOOK_ON;
     if (look_null(row, L_BARCODE)) {

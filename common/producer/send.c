@@ -114,6 +114,18 @@ static struct fault produce_due(struct producer *p, const PGresult *due)
     return bad ? FAULT(RETRY, "%d row%s cannot be sent", bad, bad == 1 ? "" : "s") : FAULT_OK;
 }
 
+static struct fault read_pauses(struct producer *p)
+{
+    SCOPED(PQclear) PGresult *locations = NULL;
+
+    if (!p->plan->paused)
+        return FAULT_OK;
+    TRY(producer_run(p, &locations, "SELECT name, to_char(since AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM pauses"
+                                    " WHERE what = 'location' AND ended_at IS NULL", 0, NULL));
+    p->plan->paused(locations);
+    return FAULT_OK;
+}
+
 struct fault engine_begin_round(struct producer *p)
 {
     SCOPED(PQclear) PGresult *due = NULL;
@@ -125,6 +137,7 @@ struct fault engine_begin_round(struct producer *p)
     p->caught_up = p->caught_up || !p->plan->left_sql;
     if (!sql)
         return FAULT_OK;
+    TRY(read_pauses(p));
     snprintf(limit, sizeof limit, "%d", ROUND_MAX);
     TRY(producer_run(p, &due, sql, 1, (const char *const[]){limit}));
     INJECTION_POINT(round_read);

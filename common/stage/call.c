@@ -142,7 +142,8 @@ void worker_call(struct worker *w)
     int limit = access_limit(&w->access);
 
     access_round(&w->access);
-    if (w->suspect || !worker_heard(w))
+    pause_call(w);
+    if (w->suspect || pause_holds(w) || !worker_heard(w))
         return;
     if (health_recovering(&w->access.health))
         call_those(w, limit, false);

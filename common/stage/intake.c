@@ -93,7 +93,7 @@ void worker_fetch(struct worker *w)
 {
     rd_kafka_message_t *messages[128];
 
-    if (w->draining || w->suspect || !w->part_count)
+    if (w->draining || w->suspect || !w->part_count || pause_holds(w))
         return;
     int share = w->hand_max / w->part_count + 1;
     for (struct part *p = w->parts; p; p = p->next_part) {

@@ -30,6 +30,8 @@ static void leave(struct job *job)
         TAILQ_REMOVE(list, job, link);
         --*count;
     }
+    job->w->pause.held_n -= job->held;
+    job->held = false;
 }
 
 void job_move(struct job *job, enum job_state to, bool first)

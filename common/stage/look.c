@@ -50,6 +50,7 @@ static void looked(struct job *job, const struct look_row *row, enum prior prior
         job_set_answer(job, &a);
         break;
     case LOOK_RECORD: job_set_answer(job, &a); break;
+    case LOOK_WAIT: pause_hold(job); break;
     }
 }
 
@@ -163,6 +164,7 @@ static void on_looked(void *of, const struct db_outcome *out)
         const PGresult *res = out->results[at++];
         for (int r = 0; r < PQntuples(res); r++)
             access_paused(&w->access, PQgetvalue(res, r, 0), atoll(PQgetvalue(res, r, 1)), PQgetvalue(res, r, 2));
+        pause_looked(w, out->results[at++]);
     }
     if (w->looking_n) {
         const PGresult *res = out->results[at];
@@ -248,7 +250,7 @@ static int look_room(struct worker *w)
 {
     int limit = access_limit(&w->access);
 
-    if (!limit || w->suspect)
+    if (!limit || w->suspect || pause_holds(w))
         return 0;
     int under_way = w->calling_n + w->ready_n + w->looking_n;
     if (w->stage->call == CALL_BLIND)
@@ -331,6 +333,7 @@ void worker_look(struct worker *w)
     add_lease(w);
     if (w->pulse_due) {
         db_add(w->look_db, ST_PULSE, (const char *const[]){w->stage->vendor->name});
+        pause_add_look(w);
         w->pulse_due = false;
         w->pulse_sent = true;
     }

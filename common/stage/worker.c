@@ -50,7 +50,7 @@ static void on_pulse(void *of, uint32_t events)
     struct worker *w = of;
 
     (void)events;
-    w->pulse_due = w->hand_n > 0;
+    w->pulse_due = true;
     loop_timer_set(w->loop, &w->pulse, loop_now(w->loop) + PULSE_US);
 }
 
@@ -127,7 +127,8 @@ static void turn(struct worker *w)
     if (w->suspect && w->consumer && kafka_heard_us(w->consumer) >= w->suspect_us)
         worker_trust(w);
     progress_serve(w);
-    access_serve(&w->access);
+    if (!*w->pause.since)
+        access_serve(&w->access);
     if (w->consumer)
         worker_fetch(w);
     worker_call(w);
@@ -195,7 +196,9 @@ static bool is_ready(void *of, struct text *why)
     }
     if (w->suspect || w->unheard_us == INT64_MAX)
         text_puts(why, "asking the group whether the partitions are still ours; ");
-    access_trouble(&w->access, why);
+    pause_trouble(w, why);
+    if (!*w->pause.since)
+        access_trouble(&w->access, why);
     return ready;
 }
 
@@ -215,6 +218,7 @@ static void refresh(void *of)
     metric_set(w->m_hand, w->hand_n);
     metric_set(w->m_flight, w->calling_n);
     metric_set(w->m_parked, w->parked_n);
+    metric_set(w->pause.m_held, w->pause.held_n);
     metric_set(w->m_pause, (double)access_paused_us(&w->access) / 1e6);
     metric_set(w->m_turns, (double)loop_turns(w->loop));
     metric_set(w->m_oldest, (double)oldest_ms / 1000);
@@ -300,6 +304,7 @@ static char *compose_look(const struct stage *s, int *ret_params)
 static void on_db_up(void *of)
 {
     progress_doubt(of);
+    pause_doubt(of);
 }
 
 static struct db_statement look_statements[] = {
@@ -374,6 +379,7 @@ static struct fault begin(struct worker *w, const struct stage *s, bool check)
     w->pulse = (struct loop_timer){.call = on_pulse, .of = w};
     w->prove = (struct loop_timer){.call = prove, .of = w};
     progress_begin(w);
+    pause_begin(w);
     TAILQ_INIT(&w->look);
     TAILQ_INIT(&w->looking);
     TAILQ_INIT(&w->ready);
@@ -394,6 +400,7 @@ static struct fault begin(struct worker *w, const struct stage *s, bool check)
     make_metrics(w);
     look_statements[ST_PROGRESS] = progress_statement;
     look_statements[ST_NOTICE] = progress_notice_statement;
+    look_statements[ST_PAUSES] = pause_statement;
     record_statements[ST_NOTE] = progress_note_statement;
     look_statements[ST_LOOK].sql = compose_look(s, &look_statements[ST_LOOK].params);
     record_statements[ST_RECORD] = (struct db_statement){s->record_sql, s->record_columns};
@@ -416,6 +423,8 @@ static struct fault await_schema(struct worker *w)
         struct fault f = pg_open(&conn, w->stage->name);
         if (!f.kind) {
             f = pg_check_schema(conn);
+            if (!f.kind)
+                f = pause_read(w, conn);
             PQfinish(conn);
         }
         if (f.kind != FAULT_RETRY)
@@ -449,11 +458,12 @@ struct fault worker_join(struct worker *w)
 static struct fault start(struct worker *w)
 {
     TRY(kafka_producer_open(&w->producer, w->loop, w->stage->name, worker_delivered));
-    access_serve(&w->access); /* the log-in is under way while the rest comes up */
     TRY(await_schema(w));
     w->waits_for[0] = '\0';
     if (loop_stopping(w->loop))
         return FAULT_OK;
+    if (!*w->pause.since)
+        access_serve(&w->access); /* the log-in is under way while the rest comes up */
     TRY(db_open(&w->look_db, w->loop, w->stage->name, look_statements, COUNT(look_statements), on_db_up, w));
     TRY(db_open(&w->record_db, w->loop, w->stage->name, record_statements, COUNT(record_statements), on_db_up, w));
     db_join_sets(w->record_db);

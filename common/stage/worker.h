@@ -8,6 +8,7 @@
  *   record.c   the outcome, the history, the intent: one transaction at a time
  *   send.c     the next topic's message, or the dead letter
  *   progress.c how far a partition's work is in PostgreSQL, and whether PostgreSQL has forgotten any of it
+ *   pause.c    what a person has paused
  *   worker.c   the turn that drives them all, status, beginning and end
  *
  * A job is in one list at a time, by its state:
@@ -55,9 +56,9 @@ struct stage_settings {
 extern struct stage_settings stage_settings;
 
 /* The statements of the two connections, by their place. */
-enum { ST_EPOCHS, ST_PROGRESS, ST_NOTICE, ST_LEASE, ST_PULSE, ST_LOOK };
+enum { ST_EPOCHS, ST_PROGRESS, ST_NOTICE, ST_LEASE, ST_PULSE, ST_PAUSES, ST_LOOK };
 enum { ST_ATTEMPTS, ST_INTENTS, ST_PAUSE, ST_RECORD, ST_NOTE };
-extern const struct db_statement progress_statement, progress_notice_statement, progress_note_statement;
+extern const struct db_statement progress_statement, progress_notice_statement, progress_note_statement, pause_statement;
 
 /* ---- a message in hand ---- */
 
@@ -106,7 +107,7 @@ struct job {
     UT_hash_handle hh;          /* of the key's lane; only its first job is in the table */
     struct job_list waiting;    /* behind the first one */
     TAILQ_ENTRY(job) lane_link;
-    bool in_lane, has_intent, uncertain, forgotten, reopen, dead_letter, marked, drop_when_seen, record_refused;
+    bool in_lane, has_intent, uncertain, forgotten, reopen, dead_letter, marked, drop_when_seen, record_refused, held;
     uint32_t key_hash;
     int tries, laters, looks;
     uint64_t mark;
@@ -153,6 +154,16 @@ struct restore {
     struct metric *m_held;
 };
 
+/* What a person has paused. */
+struct pause {
+    bool known;       /* since there is a connection */
+    bool thawing;     /* intents were given back, and are to be written before anything is looked up */
+    char since[24];   /* the stage; "" it is not */
+    char version[48]; /* another one after each pause and each resumption */
+    int held_n;       /* parked until it is another one */
+    struct metric *m_paused, *m_held;
+};
+
 struct worker {
     const struct stage *stage;
     struct loop *loop;
@@ -189,6 +200,7 @@ struct worker {
     bool epochs_sent, pulse_due, pulse_sent;
 
     struct restore restore;
+    struct pause pause;
     struct db_columns columns, call_columns, intent_columns;
     struct http_request request;
     struct text key, value, text;
@@ -264,6 +276,18 @@ bool progress_must_note(struct worker *w);
 bool progress_unnoted(const struct part *p);
 void progress_add_note(struct worker *w);
 void progress_noted(struct worker *w, const struct db_outcome *out);
+
+/* ---- pause.c ---- */
+
+void pause_begin(struct worker *w);
+struct fault pause_read(struct worker *w, PGconn *conn); /* before there is a loop to wait on */
+void pause_doubt(struct worker *w);
+void pause_add_look(struct worker *w); /* with the pulse */
+void pause_looked(struct worker *w, const PGresult *res);
+bool pause_holds(struct worker *w); /* nothing new is begun */
+void pause_call(struct worker *w);
+void pause_hold(struct job *job);
+void pause_trouble(const struct worker *w, struct text *why);
 
 /* ---- worker.c ---- */
 

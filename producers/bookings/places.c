@@ -145,10 +145,28 @@ struct fault places_poll(struct producer *p, const struct reader *reader, const 
     return failed ? FAULT(RETRY, "%d of %d %ss failed: %.180s", failed, place_count, source.place, first.what) : FAULT_OK;
 }
 
+void places_paused(const PGresult *locations)
+{
+    for (int i = 0; i < place_count; i++) {
+        bool was = *places[i].paused_since;
+        places[i].paused_since[0] = '\0';
+        for (int r = 0; r < PQntuples(locations); r++)
+            if (!strcmp(PQgetvalue(locations, r, 0), places[i].id))
+                text_copy(places[i].paused_since, sizeof places[i].paused_since, PQgetvalue(locations, r, 1));
+        metric_set(places[i].paused, *places[i].paused_since);
+        if (was != !!*places[i].paused_since)
+            log_info("%s %s: %s by a person", source.place, places[i].id, was ? "resumed" : "paused");
+    }
+}
+
 void places_trouble(struct text *why)
 {
     char when[INSTANT_SIZE] = "never";
 
+    for (int i = 0; i < place_count; i++)
+        if (*places[i].paused_since)
+            text_printf(why, "%s %s: paused since %s by a person: nothing of it is sent until one says SELECT resume('location', '%s',"
+                             " 'name'); ", source.place, places[i].id, places[i].paused_since, places[i].id);
     for (int i = 0; i < place_count; i++) {
         if (!places[i].trouble[0])
             continue;
@@ -200,6 +218,7 @@ void places_begin(struct producer *p)
                                   "Bookings in the last read.", "location=\"%s\"", place->id);
         place->good = metric_make(METRIC_GAUGE, "shelfwire_last_good_poll_timestamp_seconds",
                                   "When a location was last read well.", "location=\"%s\"", place->id);
+        place->paused = metric_make(METRIC_GAUGE, "shelfwire_paused", "1: a person has paused it.", "location=\"%s\"", place->id);
     }
     made_metric = metric_make(METRIC_COUNTER, "shelfwire_windows_total", "Windows, by what became of them.", "change=\"made\"");
     dropped_metric = metric_make(METRIC_COUNTER, "shelfwire_windows_total", "", "change=\"dropped\"");

@@ -22,7 +22,8 @@ struct place {
     char trouble[240]; /* of the last poll; "" */
     bool polled, steady; /* steady: its last list proves what is gone */
     struct noted *noted;
-    struct metric *ok, *failed, *seen, *good;
+    char paused_since[24]; /* by a person: nothing of it is sent; "" */
+    struct metric *ok, *failed, *seen, *good, *paused;
 };
 
 extern struct place *places;
@@ -45,6 +46,7 @@ struct fault places_settle(const char *name, const struct setting_list *ids, jso
 
 void places_begin(struct producer *p); /* their metrics; as producer_plan.begin */
 void places_trouble(struct text *why); /* as producer_plan.trouble */
+void places_paused(const PGresult *locations); /* as producer_plan.paused */
 
 /* All of them, once; `taken` as in survey.h. The fault sums up what was logged. */
 struct fault places_poll(struct producer *p, const struct reader *reader, const struct taken *taken, size_t taken_count);
@@ -58,7 +60,8 @@ struct fault places_poll(struct producer *p, const struct reader *reader, const 
     "SELECT * FROM appts WHERE wanted AND sent_at IS NULL AND answer IS NULL AND retry_at IS NULL"                           \
     " UNION ALL SELECT * FROM appts WHERE wanted AND retry_at <= now()) AS due"                                              \
     " WHERE source = '" source "' AND ends_at > now() AND prereg_id IS NULL AND location_id <> ''"                           \
-    " AND (answer IS NULL OR answer NOT IN ('made', 'unknown')) ORDER BY created_at LIMIT $1::int"
+    " AND (answer IS NULL OR answer NOT IN ('made', 'unknown')) AND NOT EXISTS (SELECT FROM pauses h"                        \
+    " WHERE h.what = 'location' AND h.name = due.location_id AND h.ended_at IS NULL) ORDER BY created_at LIMIT $1::int"
 
 #define PLACES_SENT_SQL                                                                                                      \
     "UPDATE appts a SET sent_at = clock_timestamp(), retry_at = NULL"                                                        \

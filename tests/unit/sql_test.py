@@ -496,6 +496,32 @@ def test_stages_that_worked_before_anything_was_noted(database, work, stages):
     assert {s for s, in database.rows("SELECT stage FROM progress_before")} == (workers if work else set())
 
 
+# ---- pauses ----
+
+def test_a_pause_begins_once_and_ends_once(db):
+    assert db.one("SELECT pause('stage', 'prereg-create', 'anna', 'the gate is serviced')") is True
+    assert db.one("SELECT pause('stage', 'prereg-create', 'bert', 'again')") is False
+    assert db.one("SELECT pause('location', '1234', 'bert', '')") is True
+    assert db.one("SELECT resume('stage', '1234', 'anna')") is False  # that is a location
+    assert db.one("SELECT resume('stage', 'prereg-create', 'carl')") is True
+    assert db.one("SELECT resume('stage', 'prereg-create', 'carl')") is False
+    assert db.one("SELECT pause('stage', 'prereg-create', 'dora', 'once more')") is True
+    assert db.rows("SELECT what, name, who, why, ended_at IS NULL, ended_by FROM pauses ORDER BY pause_id") == [
+        ("stage", "prereg-create", "anna", "the gate is serviced", False, "carl"), ("location", "1234", "bert", "", True, None),
+        ("stage", "prereg-create", "dora", "once more", True, None)]
+    assert db.rows("SELECT who, verb, about, note FROM monitor_log ORDER BY at") == [
+        ("anna", "pause", "stage prereg-create", "the gate is serviced"), ("bert", "pause", "location 1234", None),
+        ("carl", "resume", "stage prereg-create", None), ("dora", "pause", "stage prereg-create", "once more")]
+
+
+def test_what_can_be_paused(db):
+    for worker in (SQL.parents[1] / "workers").glob("*.c"):
+        assert db.one("SELECT pause('stage', %s, 'anna', 'w')", worker.stem) is True
+    for kind, name in [("stage", "prereg_create"), ("stage", "libcal-bookings"), ("place", "1234"), ("location", "")]:
+        with pytest.raises((psycopg2.errors.RaiseException, psycopg2.errors.CheckViolation)):
+            db.rows("SELECT pause(%s, %s, 'anna', 'w')", kind, name)
+
+
 # ---- what the tables refuse ----
 
 @pytest.mark.parametrize("statement", [
