@@ -94,11 +94,18 @@ static struct fault check_bytes(const char *bytes, size_t len)
     return FAULT_OK;
 }
 
+/* One for a thread: it is what costs when every message makes its own. */
+static __thread json_tokener *tokener;
+
+void json_forget(void)
+{
+    if (tokener)
+        json_tokener_free(tokener);
+    tokener = NULL;
+}
+
 struct fault json_read(const char *bytes, size_t len, json_object **ret_value)
 {
-    /* One tokener for the program: it is what costs when every message makes its own. Programs are one thread. */
-    static __thread json_tokener *tokener;
-
     *ret_value = NULL;
     if (!tokener) {
         tokener = json_tokener_new_ex(JSON_DEPTH_MAX);

@@ -22,6 +22,9 @@ enum { JSON_DEPTH_MAX = 32 };
 
 struct fault json_read(const char *bytes, size_t len, json_object **ret_value);
 
+/* What json_read keeps for a thread's next value: to be called where a thread ends and the program does not. */
+void json_forget(void);
+
 struct fault json_text(json_object *in, const char *key, char *ret, size_t size);
 struct fault json_text_opt(json_object *in, const char *key, char *ret, size_t size);
 struct fault json_int(json_object *in, const char *key, int64_t min, int64_t max, int64_t *ret);

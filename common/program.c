@@ -1,6 +1,7 @@
 #include "common/program.h"
 
 #include "common/log.h"
+#include "common/metrics.h"
 #include "common/scoped.h"
 
 #include <signal.h>
@@ -67,6 +68,8 @@ struct fault program_open(const struct program *p, int argc, char **argv, struct
     log_format = isatty(STDERR_FILENO) ? LOG_TEXT : LOG_JSON;
     TRY(settings_load(tail));
     log_open(p->name, (enum log_level)log_level, (enum log_format)log_format);
+    metric_set(metric_make(METRIC_GAUGE, "shelfwire_build_info", "Which program this is, and of which version.",
+                           "program=\"%s\",version=\"%s\"", p->name, SHELFWIRE_VERSION), 1);
     return settings_load(p->tables);
 }
 

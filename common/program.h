@@ -17,7 +17,7 @@ struct program {
 struct program_arguments {
     bool check;
     bool once;
-    const char *rest[4]; /* what is left, in order */
+    const char *rest[8]; /* what is left, in order */
     int rest_count;
     bool ended; /* --help or --version: printed, nothing more to do */
 };

@@ -86,7 +86,7 @@ enum { L_ORD, L_KNOWN, L_LIVE, L_ANSWERED, L_DAY, L_EMAIL, L_PRIMARY, L_AGE, L_B
 
 static const char look_sql[] =
     "SELECT a.ord, p.appt_id IS NOT NULL,"
-    " p.wanted AND p.prereg_id IS NULL AND p.ends_at > clock_timestamp() AND p.answer IS DISTINCT FROM 'unknown',"
+    " p.wanted AND p.prereg_id IS NULL AND p.ends_at > clock_timestamp() AND p.answer IS DISTINCT FROM 'unknown' AND p.answer IS DISTINCT FROM 'refused_by_desk',"
     " p.answer IS NOT NULL, to_char(p.starts_at + p.offset_s * interval '1 second', 'YYYY-MM-DD'), p.email,"
     " u.primary_id, extract(epoch FROM clock_timestamp() - u.checked_at)::bigint, u.barcode, u.expiry_date, u.status, u.blocked,"
     " cardinality(u.emails) > 0, p.email = ANY (u.emails), h.pause_id IS NOT NULL"

@@ -56,10 +56,10 @@ enum { L_ORD, L_WORK, L_WANTS, L_KNOWN, L_LIVE, L_VISITOR, L_BARCODE, L_START, L
 
 static const char look_sql[] =
     "SELECT a.ord, a.appt_id AS work_id,"
-    " coalesce(p.wanted AND p.prereg_id IS NULL AND p.ends_at > clock_timestamp() AND p.answer IS DISTINCT FROM 'unknown' AND p.answer IS DISTINCT FROM 'made'"
+    " coalesce(p.wanted AND p.prereg_id IS NULL AND p.ends_at > clock_timestamp() AND p.answer IS DISTINCT FROM 'unknown' AND p.answer IS DISTINCT FROM 'refused_by_desk' AND p.answer IS DISTINCT FROM 'made'"
     " AND u.visitor_id IS NOT NULL AND u.visitor_barcode = u.barcode AND h.pause_id IS NULL, false) AS wants,"
     " p.appt_id IS NOT NULL AS known,"
-    " p.wanted AND p.prereg_id IS NULL AND p.ends_at > clock_timestamp() AND p.answer IS DISTINCT FROM 'unknown' AND p.answer IS DISTINCT FROM 'made' AS live,"
+    " p.wanted AND p.prereg_id IS NULL AND p.ends_at > clock_timestamp() AND p.answer IS DISTINCT FROM 'unknown' AND p.answer IS DISTINCT FROM 'refused_by_desk' AND p.answer IS DISTINCT FROM 'made' AS live,"
     " CASE WHEN u.visitor_barcode = u.barcode THEN u.visitor_id END, u.barcode,"
     " extract(epoch FROM p.starts_at)::bigint, extract(epoch FROM p.ends_at)::bigint, p.destination, p.maybe_made, h.pause_id IS NOT NULL AS paused"
     " FROM asked a LEFT JOIN appts p ON p.appt_id = a.appt_id::uuid"

@@ -45,10 +45,10 @@ enum { L_ORD, L_WORK, L_WANTS, L_KNOWN, L_LIVE, L_BARCODE, L_THERE, L_FIRST, L_L
 
 static const char look_sql[] =
     "SELECT a.ord, coalesce(u.barcode, a.primary_id) AS work_id,"
-    " coalesce(p.wanted AND p.prereg_id IS NULL AND p.ends_at > clock_timestamp() AND p.answer IS DISTINCT FROM 'unknown'"
+    " coalesce(p.wanted AND p.prereg_id IS NULL AND p.ends_at > clock_timestamp() AND p.answer IS DISTINCT FROM 'unknown' AND p.answer IS DISTINCT FROM 'refused_by_desk'"
     " AND u.barcode IS NOT NULL AND (u.visitor_id IS NULL OR u.visitor_barcode IS DISTINCT FROM u.barcode) AND h.pause_id IS NULL, false) AS wants,"
     " p.appt_id IS NOT NULL AS known,"
-    " p.wanted AND p.prereg_id IS NULL AND p.ends_at > clock_timestamp() AND p.answer IS DISTINCT FROM 'unknown' AS live,"
+    " p.wanted AND p.prereg_id IS NULL AND p.ends_at > clock_timestamp() AND p.answer IS DISTINCT FROM 'unknown' AND p.answer IS DISTINCT FROM 'refused_by_desk' AS live,"
     " u.barcode, u.visitor_id IS NOT NULL AND u.visitor_barcode = u.barcode AS there, u.first_name, u.last_name,"
     " coalesce(u.emails[1], p.email) AS email, u.user_group, u.group_desc, h.pause_id IS NOT NULL AS paused"
     " FROM asked a LEFT JOIN appts p ON p.appt_id = a.appt_id::uuid"

@@ -142,3 +142,42 @@ END $$;
 CREATE FUNCTION purge(keep_days integer) RETURNS TABLE (what text, deleted bigint) LANGUAGE sql AS $$
     SELECT * FROM purge_work(keep_days) UNION ALL SELECT * FROM purge_watched(keep_days)
 $$;
+
+-- Verb: this person is not to come in: none of the windows that are not made is made. New bookings come to the desk anew.
+CREATE INDEX appts_asked ON appts (asked_id);
+CREATE FUNCTION appt_refuse(id uuid, who text, note_ text DEFAULT NULL) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    them uuid[];
+BEGIN
+    WITH said AS (
+        UPDATE appts SET answer = 'refused_by_desk', reason = concat_ws(': ', 'refused by ' || who, nullif(note_, '')), retry_at = NULL,
+                         answered_at = clock_timestamp()
+         WHERE asked_id = (SELECT asked_id FROM appts WHERE appt_id = id) AND wanted AND prereg_id IS NULL AND ends_at > clock_timestamp()
+           AND answer IS DISTINCT FROM 'unknown' AND answer IS DISTINCT FROM 'made' AND answer IS DISTINCT FROM 'refused_by_desk'
+        RETURNING appt_id)
+    SELECT coalesce(array_agg(appt_id), '{}') INTO them FROM said;
+    UPDATE desk SET closed_at = clock_timestamp(), closed_by = who, note = nullif(note_, '')
+     WHERE kind = 'refused_by_desk' AND subject = ANY (them::text[]) AND closed_at IS NULL;
+    INSERT INTO attempts (stage, subject, work_id, call, verdict, code, reason)
+    SELECT 'desk', i::text, i::text, 'refuse', 'done', 'refused_by_desk', concat_ws(': ', 'by ' || who, nullif(note_, '')) FROM unnest(them) AS i;
+    RETURN cardinality(them);
+END $$;
+
+-- Verb, as before, and of those who were refused too.
+CREATE OR REPLACE FUNCTION appt_ask_again(id uuid, who text) RETURNS boolean LANGUAGE sql AS $$
+    WITH said AS (
+        UPDATE appts SET retry_at = clock_timestamp(), answer = nullif(answer, 'refused_by_desk')
+         WHERE appt_id = id AND wanted AND prereg_id IS NULL AND answer IS DISTINCT FROM 'unknown'
+        RETURNING appt_id, asked_id),
+    forgotten AS (DELETE FROM asked_ids a USING said WHERE a.asked_id = said.asked_id),
+    noted AS (
+        INSERT INTO attempts (stage, subject, work_id, call, verdict, code, reason)
+        SELECT 'desk', appt_id::text, appt_id::text, 'ask again', 'done', 'ask_again', 'by ' || who FROM said)
+    SELECT count(*) > 0 FROM said;
+$$;
+
+-- To find by what a person has at hand.
+CREATE INDEX appts_trace ON appts (trace_id);
+CREATE INDEX requests_trace ON requests (trace_id);
+CREATE INDEX users_barcode ON users (barcode);
+CREATE INDEX users_emails ON users USING gin (emails);

@@ -680,6 +680,12 @@ class World:
                 found[tp.partition] = high - (tp.offset if tp.offset >= 0 else low)
             return found
 
+    def written(self, topic):
+        """How many messages a topic was ever given."""
+        with self.consumer(self.prefix + "reader") as c:
+            return sum(c.get_watermark_offsets(confluent_kafka.TopicPartition(self.topic(topic), p), timeout=20)[1]
+                       for p in self._partitions(c, topic))
+
     def lag(self, program):
         return sum(self.lags(program).values())
 

@@ -321,12 +321,68 @@ PURGE = [
                  "INSERT INTO attempts (at, stage, subject, work_id, call, verdict, code) SELECT at, 's', 'x', 'x', 'c', 'done', 'k'"
                  " FROM unnest(ARRAY['2020-05-01 00:00+00', '2020-05-31 23:59+00', '2020-07-01 00:00+00', now()]::timestamptz[]) AS at"],
      {"attempts": 3}),
+    ("how it was", ["INSERT INTO lag_history VALUES ('g', 't', {-40}, 0, 0, 0, 0, 0), ('g', 't', {-3}, 0, 0, 0, 0, 0)"], {"lag_history": 1}),
+    ("dead letters", ["INSERT INTO dead_letters (dlq, dlq_partition, dlq_offset, topic, at, code, reason, state, decided_at) VALUES"
+                      " ('d', 0, 0, 't', {-50}, 'c', 'r', 'open', NULL), ('d', 0, 1, 't', {-50}, 'c', 'r', 'replaying', {-40}),"
+                      " ('d', 0, 2, 't', {-50}, 'c', 'r', 'replayed', {-40}), ('d', 0, 3, 't', {-50}, 'c', 'r', 'discarded', {-3})"], {"dead_letters": 1}),
+    ("alerts", ["INSERT INTO alerts (name, subject, summary, since, ended_at) VALUES ('a', 'lasts', 's', {-40}, NULL), ('a', 'b', 's', {-50}, {-40}),"
+                " ('a', 'c', 's', {-50}, {-3})"], {"alerts": 1}),
+    ("who did what", ["INSERT INTO monitor_log (at, who, verb, about) VALUES ({-40}, 'w', 'v', 'a'), ({-3}, 'w', 'v', 'a')"], {"monitor_log": 1}),
 ]
+
+# verb, of what, how many then are in which state
+DECIDED = [
+    ("one", ("discarded", [1], None, None), 1), ("several", ("replaying", [1, 3], None, None), 2), ("all", ("replaying", None, None, None), 6),
+    ("a topic", ("discarded", None, "t1", None), 3), ("a reason", ("discarded", None, None, "c1"), 3),
+    ("a reason of a topic", ("discarded", None, "t1", "c1"), 1), ("none", ("discarded", [77], None, None), 0),
+]
+
+
+@pytest.mark.parametrize("what, n", [row[1:] for row in DECIDED], ids=[row[0] for row in DECIDED])
+def test_dead_letters_are_decided_and_counted(db, what, n):
+    db.rows("INSERT INTO dead_letters (dlq, dlq_partition, dlq_offset, topic, at, code, reason, subject)"
+            " SELECT 'd', 0, i, 't' || i % 2, now(), 'c' || i % 3 % 2, 'r', 's' || i FROM generate_series(1, 6) AS i")
+    topics = dict(db.rows("SELECT 't' || i % 2, count(*) FROM generate_series(1, 6) AS i GROUP BY 1"))
+    assert dict(db.rows("SELECT topic, sum(n)::int FROM dead_letter_counts GROUP BY 1")) == topics
+    matching = "SELECT count(*) FROM dead_letters WHERE (%s::bigint[] IS NULL OR dead_letter_id = ANY (%s)) AND (%s IS NULL OR topic = %s) AND (%s IS NULL OR code = %s)"
+    n = db.one(matching, what[1], what[1], what[2], what[2], what[3], what[3]) if what[1:] != (None, None, None) else n
+    assert db.one("SELECT dead_letters_decide(%s, %s, %s, %s, NULL, 'ada', 'why')", *what) == n
+    assert db.one("SELECT count(*) FROM dead_letters WHERE state = %s AND decided_by = 'ada' AND why = 'why'", what[0]) == n
+    assert (db.one("SELECT coalesce(sum(n), 0)::int FROM dead_letter_counts"), db.one("SELECT count(*) FROM dead_letters WHERE state = 'open'")) == (6 - n, 6 - n)
+    assert db.one("SELECT dead_letters_decide(%s, %s, %s, %s, NULL, 'ben', 'why')", *what) == 0, "what is decided stays so"
+    assert db.one("SELECT count(*) FROM attempts WHERE call IN ('discard', 'replay')") == (n if what[1] else 0)
+    db.rows("DELETE FROM dead_letters")
+    assert db.one("SELECT sum(n)::int FROM dead_letter_counts") == 0
+
+
+REFUSED = [("no card", {"answer": "no_card"}, True), ("not answered", {}, True), ("made", {"answer": "made", "prereg_id": "1"}, False),
+           ("unknown", {"answer": "unknown"}, False), ("not wanted", {"wanted": False}, False), ("over", {"over": True}, False)]
+
+
+@pytest.mark.parametrize("columns, refused", [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+def test_a_person_is_refused(db, columns, refused):
+    over = columns.get("over")
+    it = window(db, booking_id="cs_2", **{k: v for k, v in columns.items() if k != "over"})
+    if over:
+        change(db, it, starts_at=db.one("SELECT now() - interval '2 hours'"), ends_at=db.one("SELECT now() - interval '1 hour'"))
+    other = window(db, asked_id="G2", answer="no_card")
+    asked = window(db, booking_id="cs_3", answer="expired", retry_at=db.one("SELECT now()"))
+    assert db.one("SELECT appt_refuse(%s, 'ada', 'no')", asked) == 1 + refused
+    assert db.one("SELECT answer FROM appts WHERE appt_id = %s", asked) == "refused_by_desk"
+    assert db.one("SELECT retry_at FROM appts WHERE appt_id = %s", asked) is None
+    assert (db.one("SELECT answer FROM appts WHERE appt_id = %s", it) == "refused_by_desk") == refused
+    assert db.one("SELECT answer FROM appts WHERE appt_id = %s", other) == "no_card"
+    assert not [kind for kind, _ in desk(db) if kind in ("refused_by_desk", "expired")]
+    assert db.one("SELECT appt_refuse(%s, 'ada')", asked) == 0
+    assert db.one("SELECT appt_ask_again(%s, 'ada')", asked)
+    assert db.one("SELECT answer IS NULL AND retry_at IS NOT NULL FROM appts WHERE appt_id = %s", asked)
+
 
 
 @pytest.mark.parametrize("there, deleted", [row[1:] for row in PURGE], ids=[row[0] for row in PURGE])
 def test_purge(db, there, deleted):
-    tables = ["appts", "bookings", "asked_ids", "users", "requests", "oneclick_patrons", "desk", "intents", "taken_over", "attempts"]
+    tables = ["appts", "bookings", "asked_ids", "users", "requests", "oneclick_patrons", "desk", "intents", "taken_over", "attempts",
+              "lag_history", "dead_letters", "alerts", "monitor_log"]
     for statement in there:
         for days in range(-60, 61):
             statement = statement.replace(f"{{{days}}}", f"now() + {days} * interval '1 day'")

@@ -1,0 +1,224 @@
+#include "ops/monitor/offsets.h"
+
+#include "common/kafka/client.h"
+#include "common/scoped.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { ASK_MS = 4000, FETCH_MS = 1500 };
+
+/*
+ * A consumer of a group of its own, which it never joins: ListConsumerGroupOffsets on a handle without a group makes librdkafka 2.0.2
+ * crash when a coordinator has moved.
+ */
+struct offsets {
+    rd_kafka_t *rk;
+    rd_kafka_queue_t *queue;
+};
+
+static const char *own;
+static const char *topics[STAGES_MAX], *dlqs[STAGES_MAX], *groups[STAGES_MAX];
+
+const char *offsets_topic(int stage)
+{
+    return topics[stage];
+}
+
+const char *offsets_dlq(int stage)
+{
+    return dlqs[stage];
+}
+
+const char *offsets_group(int stage)
+{
+    return groups[stage];
+}
+
+const char *offsets_own_group(void)
+{
+    return own = own ? own : kafka_topic("monitor");
+}
+
+static void name_all(void)
+{
+    char dlq[80];
+
+    for (int i = 0; i < STAGES_MAX && !topics[i]; i++) {
+        topics[i] = kafka_topic(chain_stages[i].topic);
+        groups[i] = kafka_topic(chain_stages[i].program);
+        snprintf(dlq, sizeof dlq, "%s.dlq", chain_stages[i].topic);
+        dlqs[i] = kafka_topic(dlq);
+    }
+}
+
+struct fault offsets_open(struct offsets **ret)
+{
+    rd_kafka_conf_t *conf;
+    char why[256];
+
+    name_all();
+    TRY(kafka_configure(&conf, "monitor", KAFKA_CONSUMES));
+    rd_kafka_conf_set(conf, "group.id", offsets_own_group(), NULL, 0);
+    rd_kafka_conf_set(conf, "group.instance.id", "", NULL, 0);
+    rd_kafka_conf_set(conf, "enable.auto.commit", "false", NULL, 0);
+    rd_kafka_conf_set(conf, "auto.offset.reset", "earliest", NULL, 0);
+    rd_kafka_conf_set(conf, "queued.min.messages", "1", NULL, 0);
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
+    if (!rk) {
+        rd_kafka_conf_destroy(conf);
+        return kafka_unusable(why);
+    }
+    rd_kafka_poll_set_consumer(rk);
+    struct offsets *o = calloc(1, sizeof *o);
+    o->rk = rk;
+    o->queue = rd_kafka_queue_new(rk);
+    *ret = o;
+    return FAULT_OK;
+}
+
+void offsets_close(struct offsets *o)
+{
+    if (!o)
+        return;
+    rd_kafka_queue_destroy(o->queue);
+    rd_kafka_destroy_flags(o->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    free(o);
+}
+
+/* ---- which topics there are ---- */
+
+static int partitions_of(const struct rd_kafka_metadata *meta, const char *name)
+{
+    for (int i = 0; i < meta->topic_cnt; i++)
+        if (!strcmp(meta->topics[i].topic, name) && !meta->topics[i].err)
+            return meta->topics[i].partition_cnt < PARTITIONS_MAX ? meta->topics[i].partition_cnt : PARTITIONS_MAX;
+    return 0;
+}
+
+struct fault offsets_topics(struct offsets *o, struct stage_picture stages[STAGES_MAX], int ret_dlq_partitions[STAGES_MAX])
+{
+    const struct rd_kafka_metadata *meta;
+    rd_kafka_resp_err_t err = kafka_patience(rd_kafka_metadata(o->rk, 1, NULL, &meta, kafka_patience_ms(ASK_MS / 4)));
+
+    if (err)
+        return FAULT(RETRY, "no Kafka broker at %s: %s", kafka_bootstrap_servers, rd_kafka_err2str(err));
+    for (int i = 0; i < STAGES_MAX; i++) {
+        stages[i].partitions = partitions_of(meta, topics[i]);
+        stages[i].exists = stages[i].partitions > 0;
+        ret_dlq_partitions[i] = partitions_of(meta, dlqs[i]);
+    }
+    rd_kafka_metadata_destroy(meta);
+    return FAULT_OK;
+}
+
+/* ---- offsets ---- */
+
+static struct fault committed(struct offsets *o, int stage, struct stage_picture *ret)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(ret->partitions);
+    struct fault f = FAULT_OK;
+    size_t n = 0;
+
+    rd_kafka_topic_partition_list_add_range(list, topics[stage], 0, ret->partitions - 1);
+    rd_kafka_ListConsumerGroupOffsets_t *ask = rd_kafka_ListConsumerGroupOffsets_new(groups[stage], list);
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(o->rk, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
+    rd_kafka_AdminOptions_set_request_timeout(options, ASK_MS, NULL, 0);
+    rd_kafka_ListConsumerGroupOffsets(o->rk, &ask, 1, options, o->queue);
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(o->queue, ASK_MS + 1000);
+    if (!event || rd_kafka_event_error(event)) {
+        f = FAULT(RETRY, "the offsets of group %s: %s", groups[stage], event ? rd_kafka_event_error_string(event) : "no answer");
+    } else {
+        const rd_kafka_group_result_t **results =
+            rd_kafka_ListConsumerGroupOffsets_result_groups(rd_kafka_event_ListConsumerGroupOffsets_result(event), &n);
+        const rd_kafka_error_t *error = n ? rd_kafka_group_result_error(results[0]) : NULL;
+        const rd_kafka_topic_partition_list_t *said = n && !error ? rd_kafka_group_result_partitions(results[0]) : NULL;
+        if (error)
+            f = FAULT(RETRY, "the offsets of group %s: %s", groups[stage], rd_kafka_error_string(error));
+        for (int i = 0; said && i < said->cnt; i++)
+            if (said->elems[i].partition < ret->partitions)
+                ret->read[said->elems[i].partition] = said->elems[i].offset >= 0 ? said->elems[i].offset : -1;
+    }
+    if (event)
+        rd_kafka_event_destroy(event);
+    rd_kafka_ListConsumerGroupOffsets_destroy(ask);
+    return f;
+}
+
+/* which: RD_KAFKA_OFFSET_END or _BEGINNING, which brokers take in place of a time. */
+static struct fault edge(struct offsets *o, int stage, int partitions, int64_t which, int64_t ret[])
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
+
+    for (int p = 0; p < partitions; p++)
+        rd_kafka_topic_partition_list_add(list, topics[stage], p)->offset = which;
+    rd_kafka_resp_err_t err = rd_kafka_offsets_for_times(o->rk, list, ASK_MS);
+    for (int i = 0; i < list->cnt && !err; i++) {
+        err = list->elems[i].err;
+        if (!err)
+            ret[list->elems[i].partition] = list->elems[i].offset;
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return err ? FAULT(RETRY, "the offsets of topic %s: %s", topics[stage], rd_kafka_err2str(err)) : FAULT_OK;
+}
+
+struct fault offsets_look(struct offsets *o, int stage, struct stage_picture *ret)
+{
+    bool unread = false;
+
+    /* the group first: what comes in between is lag, and never less than none */
+    TRY(committed(o, stage, ret));
+    TRY(edge(o, stage, ret->partitions, RD_KAFKA_OFFSET_END, ret->end));
+    for (int p = 0; p < ret->partitions; p++)
+        unread |= ret->read[p] < ret->begin[p];
+    if (unread || !ret->seen_ms) /* where it would begin */
+        TRY(edge(o, stage, ret->partitions, RD_KAFKA_OFFSET_BEGINNING, ret->begin));
+    ret->lag = 0;
+    for (int p = 0; p < ret->partitions; p++) {
+        int64_t from = ret->read[p] > ret->begin[p] ? ret->read[p] : ret->begin[p];
+        ret->lag += ret->end[p] > from ? ret->end[p] - from : 0;
+    }
+    return FAULT_OK;
+}
+
+static bool behind(const struct stage_picture *s, int p)
+{
+    return s->end[p] > (s->read[p] > s->begin[p] ? s->read[p] : s->begin[p]);
+}
+
+void offsets_oldest(struct offsets *o, int stage, struct stage_picture *ret)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(ret->partitions);
+    int64_t oldest = INT64_MAX;
+    bool seen[PARTITIONS_MAX] = {false};
+    int left;
+
+    for (int p = 0; p < ret->partitions; p++)
+        if (behind(ret, p))
+            rd_kafka_topic_partition_list_add(list, topics[stage], p)->offset = ret->read[p] > ret->begin[p] ? ret->read[p] : ret->begin[p];
+    left = list->cnt;
+    if (left && !rd_kafka_assign(o->rk, list)) {
+        for (int waited_ms = 0; left && waited_ms < FETCH_MS;) {
+            rd_kafka_message_t *m = rd_kafka_consumer_poll(o->rk, 100);
+            if (!m) {
+                waited_ms += 100;
+                continue;
+            }
+            if (!m->err && m->partition < PARTITIONS_MAX && !seen[m->partition]) {
+                int64_t at = rd_kafka_message_timestamp(m, NULL);
+                seen[m->partition] = true;
+                left--;
+                oldest = at > 0 && at < oldest ? at : oldest;
+            }
+            rd_kafka_message_destroy(m);
+        }
+        rd_kafka_assign(o->rk, NULL);
+    }
+    if (!list->cnt)
+        ret->oldest_ms = 0;
+    else
+        ret->oldest_ms = oldest < INT64_MAX ? oldest : -1;
+    rd_kafka_topic_partition_list_destroy(list);
+}
