@@ -16,7 +16,7 @@ shelfwire_setup() (
         libmicrohttpd-dev libsqlite3-dev libssl-dev uthash-dev libhttp-parser-dev help2man curl dpkg-dev postgresql)
     # "a|b" is whichever is there, or else the first one the distribution has
     test=(libcmocka-dev clang valgrind "openjdk-17-jre-headless|openjdk-21-jre-headless|default-jre-headless" maven kcat socat openssl
-        python3 python3-pytest python3-pytest-xdist python3-psycopg2 python3-confluent-kafka python3-jsonschema python3-requests python3-yaml python3-venv python3-aiosmtpd sqlite3
+        python3 python3-pytest python3-pytest-xdist python3-psycopg2 python3-confluent-kafka python3-jsonschema python3-requests python3-yaml python3-venv python3-aiosmtpd python3-websocket chromium sqlite3
         ca-certificates)
 
     installed() {

@@ -26,7 +26,9 @@ void page_begin(struct web_request *r, const char *title, const char *current)
     text_puts(r->out, "</head><body><a class=skip href=#main>To the content</a><header><b>Shelfwire</b><nav aria-label=Pages>");
     for (size_t i = 0; i < COUNT(places); i++)
         text_printf(r->out, "<a href=\"%s\"%s>%s</a>", places[i][0], strcmp(places[i][0], current) ? "" : " aria-current=page", places[i][1]);
-    text_puts(r->out, "</nav></header><main id=main tabindex=-1><h1>");
+    /* who looks at a list wants to see it change; who looks something up has found it (page.js) */
+    bool again = !strcmp(r->method, "GET") && !strcmp(r->path, current) && strcmp(current, "/find") != 0;
+    text_printf(r->out, "</nav></header><main id=main tabindex=-1%s><h1>", again ? " data-again" : "");
     html_text(r->out, title);
     text_puts(r->out, "</h1>");
     if (*web_field(r, "said")) {

@@ -1,14 +1,11 @@
-"""schemas/openapi.yaml against the server: schemathesis makes requests of it, right and wrong ones, and judges the answers.
-
-schemathesis is no Debian package: it is installed from PyPI, once, into a folder beside the programs.
-"""
+"""schemas/openapi.yaml against the server: schemathesis makes requests of it, right and wrong ones, and judges the answers."""
 import json
 import subprocess
-import sys
 
 import pytest
 import yaml
-from shelfwire import BUILD, SCHEMAS
+from pypi import installed
+from shelfwire import SCHEMAS
 from test_requests import add_caller, ids, start, url_of
 
 VERSION = "4.32.5"
@@ -17,15 +14,7 @@ EXAMPLES = 40  # of each operation and phase: some 30 s
 
 @pytest.fixture(scope="session")
 def schemathesis():
-    folder = BUILD.parent / "schemathesis"
-    program = folder / "bin/st"
-    if not (folder / VERSION).exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        got = subprocess.run([folder / "bin/pip", "install", "-q", f"schemathesis=={VERSION}"], capture_output=True, text=True)
-        if got.returncode:
-            pytest.skip("PyPI cannot be reached: " + got.stderr.strip().splitlines()[-1])
-        (folder / VERSION).touch()
-    return program
+    return installed("schemathesis", VERSION) / "bin/st"
 
 
 def load(name):
