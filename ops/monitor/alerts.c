@@ -418,7 +418,7 @@ static struct fault tell_digest(PGconn *conn)
     time_t now = time(NULL);
     struct tm local;
     char day[16], subject[80];
-    int rows;
+    int rows = 0;
 
     localtime_r(&now, &local);
     if (digest_minute < 0 || !mail_to.count || local.tm_yday == last_day || local.tm_hour * 60 + local.tm_min < digest_minute)
