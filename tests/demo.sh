@@ -31,7 +31,7 @@ dir=$(mktemp -d "${TMPDIR:-/tmp}/shelfwire-demo.XXXXXX")
 chmod go+x "$dir"
 declare -A pids=()
 programs=(libcal-bookings bookings-new users-resolve prereg-create oneclick-catalog catalog-delta
-    patron-requests folio-requests wise-holds-prepare wise-holds-place oneclick-requests)
+    patron-requests folio-requests wise-holds-prepare wise-holds-place oneclick-requests monitor)
 
 finish() {
     local status=$?
@@ -161,9 +161,8 @@ prereg=$(curl -fsS "$vendors/admin/effects?kind=preregs" | tr '{' '\n' | grep '"
 sql "SELECT appt_made(appt_id, '$prereg', 'the desk') FROM appts WHERE booking_id = 'cs_eve00005'" >/dev/null
 say "             Somebody looked at the gate, found it, and said so (SELECT appt_made(…)): $(clock cs_eve00005)."
 
-say "What happened to cs_ada00001, as PostgreSQL tells it:"
-psql -X -P border=0 -P footer=off -c "SELECT to_char(at, 'HH24:MI:SS.MS') AS at, stage, call, verdict, duration_ms AS ms FROM attempts
-    WHERE subject = (SELECT appt_id::text FROM appts WHERE booking_id = 'cs_ada00001') ORDER BY attempts.at" | sed 's/^/    /'
+say "What happened to cs_ada00001, as monitor tells it (monitor find cs_ada00001):"
+"$bin/monitor" find cs_ada00001 2>/dev/null | cut -f 1,2,4,7 | cut -c 12- | sed "s/\t/   /g; s/^/    /"
 say "What the desk has to do, soonest visit first:"
 psql -X -P border=0 -P footer=off -c "SELECT d.kind, a.booking_id, to_char(visit_at + offset_s * interval '1 s', 'DD Mon HH24:MI') AS visit, left(d.reason, 90) AS reason
     FROM desk d JOIN appts a ON a.appt_id::text = d.subject WHERE closed_at IS NULL ORDER BY visit_at" | sed 's/^/    /'
@@ -213,12 +212,22 @@ Wise placed a hold that costs 1.50, as up to 2.00 was agreed to ($(told hold-1 "
 placed, and the caller was asked ($(told hold-2 "', cost ' || (outcome->>'cost')")). OneClick lent the new title ($(told loan-1 "''")); the one that
 somebody has borrowed it could not, and offers a hold ($(told loan-2 "', offer ' || (outcome->>'offer')"))."
 
+# ---- the page ----
+metrics=$(for program in "${programs[@]}"; do  grep -ohE 'metrics and health on http://[0-9.:]+' "$dir/$program.log" 2>/dev/null | tail -1 | sed "s|.*//||" || true; done | paste -sd,)
+MONITOR_PORT=0 MONITOR_PROGRAMS=$metrics start monitor "$bin/monitor"
+until_true "monitor's page" 20 grep -q 'the page is at' "$dir/monitor.log"
+page=$(grep -oE 'the page is at http://[0-9.:]+' "$dir/monitor.log" | grep -oE 'http.*')
+waits() { curl -fsS "$page/overview.json" | grep -oE '"lag":[0-9]+' | sort | uniq -c | grep -qE '^ *8 "lag":0$'; }
+until_true "monitor to have seen that nothing waits" 60 waits
+say "monitor's page ($page) shows eight topics, in none of which anything waits, and $(curl -fsS "$page/overview.json" | grep -oE '"ready":true' | wc -l) programs that are well."
+
 say "Done in $((SECONDS - began)) s after the build: $(sql "SELECT count(*) FROM appts WHERE prereg_id IS NOT NULL") windows made, each once."
 
 if [ "$keep" = yes ]; then
     say "Everything is left running:"
     echo "    PostgreSQL   $(tests/services/postgres.sh env "$dir/postgres" | tr '\n' ' ')"
     echo "    Kafka        KAFKA_BOOTSTRAP_SERVERS=$KAFKA_BOOTSTRAP_SERVERS (embedded: one member a group)"
+    echo "    the page     $page"
     echo "    vendors      $vendors (tests/sandbox/README.md)"
     for program in "${programs[@]}"; do
         echo "    $program  $(grep -ohE 'http://[0-9.]+:[0-9]+' "$dir/$program.log" | tail -1)/metrics /readyz, log $dir/$program.log"

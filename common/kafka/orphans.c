@@ -22,6 +22,7 @@ struct orphans {
     void *conf_of;
     enum step step;
     bool seen; /* some were orphans when it was looked last */
+    bool mute; /* the broker describes no groups: it is not asked again */
     struct loop_timer timer;
     struct loop_fd watch;
     int event_fd;
@@ -173,11 +174,29 @@ static int orphaned(struct orphans *o, rd_kafka_event_t *event)
     return none > 0 ? none : 0;
 }
 
+static bool unsupported(rd_kafka_event_t *event)
+{
+    const rd_kafka_ConsumerGroupDescription_t **groups;
+    rd_kafka_resp_err_t err = rd_kafka_event_error(event);
+    size_t n = 0;
+
+    if (!err && rd_kafka_event_type(event) == RD_KAFKA_EVENT_DESCRIBECONSUMERGROUPS_RESULT) {
+        groups = rd_kafka_DescribeConsumerGroups_result_groups(rd_kafka_event_DescribeConsumerGroups_result(event), &n);
+        err = n ? rd_kafka_error_code(rd_kafka_ConsumerGroupDescription_error(groups[0])) : err;
+    }
+    return err == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE;
+}
+
 static void on_answer(struct orphans *o, rd_kafka_event_t *event)
 {
     int none = orphaned(o, event);
 
+    o->mute = unsupported(event);
     rd_kafka_event_destroy(event);
+    if (o->mute) { /* librdkafka 2.0.2 would wait without end for what it could not send: this client is left behind */
+        o->answers = NULL;
+        o->rk = NULL;
+    }
     if (none > 0 && o->seen) {
         join(o, none);
         return;
@@ -256,7 +275,7 @@ void orphans_free(struct orphans *o)
 
 void orphans_look(struct orphans *o)
 {
-    if (!o || o->step != RESTING)
+    if (!o || o->mute || o->step != RESTING)
         return;
     o->seen = false;
     loop_timer_set(o->loop, &o->timer, loop_now(o->loop) + SETTLED_US);
