@@ -1,0 +1,156 @@
+"""What watches from outside sees the truth: Burrow and kcat our lag, Prometheus and Grafana the metrics that they ask for by name."""
+import re
+
+import pytest
+import yaml
+from patrons import Requests
+from shelfwire import BUILD, FOLIO_PASSWORD, GATE_PASSWORD, LIBCAL_SECRET, PARTITIONS, READS, ROOT, WEBCHECKOUT_PASSWORD, booked, local
+from shelfwire import person, wait_for
+from watchers import Burrow, kcat_lags, see_the_same, true_lags
+
+RULES = ROOT / "ops/prometheus/shelfwire.rules.yml"
+RULES_TEST = ROOT / "tests/rules/shelfwire.rules_test.yml"
+DASHBOARD = ROOT / "ops/grafana/shelfwire.json"
+SCRAPED = {"job", "instance"}  # the labels that Prometheus puts to a series
+
+
+# ---- lag ----
+
+@pytest.fixture
+def burrow(world):
+    it = Burrow(world.servers, world.folder)
+    yield it
+    it.stop()
+
+
+def test_burrow_and_kcat_see_the_lag_that_we_say_and_it_is_the_true_one(world, burrow):
+    """Also while messages are finished out of order: what is done behind one that is not, Kafka cannot forget, and so it counts."""
+    group, topic = world.topic("users-resolve"), world.topic("users.resolve")
+    world.make_windows(40, 40, topic="users.resolve")
+    worker = world.start("users-resolve", CONCURRENCY=20, PASSAGEPOINT_TIMEOUT_MS=120000)
+
+    def own():
+        lags = worker.metrics().get("kafka_consumergroup_lag", {})
+        return {p: int(lags.get(f'consumergroup="{group}",topic="{topic}",partition="{p}"', -1)) for p in range(PARTITIONS)}
+
+    def finished():
+        return {row[0] for row in world.db.rows("SELECT primary_id FROM users WHERE visitor_id IS NOT NULL")}
+
+    def true():
+        return true_lags(world.read_topic("users.resolve"), finished(), PARTITIONS)
+
+    watchers = {"the worker": own, "kcat": lambda: kcat_lags(world.servers, group, topic, PARTITIONS),
+                "Burrow": lambda: burrow.lags(group, topic)}
+    world.await_no_lag("users-resolve")
+    none = dict.fromkeys(range(PARTITIONS), 0)
+    assert true() == none
+    see_the_same(watchers, none)
+    assert group in burrow.groups()
+
+    people = world.make_people(60, "users.resolve", first=len(world.people) + 1)
+    held = people[5:30:5]
+    faults = [world.sandbox.fault("passagepoint", "createVisitor", "stall", key=p.barcode) for p in held]
+    world.make_windows(60, people, topic="users.resolve")
+    wait_for(lambda: len(finished()) == 95, lambda: f"{len(finished())} of 95 are finished" + worker.tail())
+    want = true()
+    assert sum(want.values()) > len(held), f"{want}: nobody was overtaken, so nothing is shown"
+    see_the_same(watchers, want)
+    for i, fault in enumerate(faults):
+        world.sandbox.heal(fault)
+        wait_for(lambda: len(finished()) == 96 + i, lambda: f"{len(finished())} of {96 + i} are finished" + worker.tail())
+    see_the_same(watchers, none)
+
+
+# ---- names ----
+
+def named_metrics():
+    """{name: who names it}"""
+    found = {}
+    for rule in (rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]):
+        for name in re.findall(r"\b(?:shelfwire|kafka)_\w+", rule["expr"]):
+            found.setdefault(name, set()).add(rule["alert"])
+    for name in re.findall(r"\b(?:shelfwire|kafka)_\w+", DASHBOARD.read_text()):
+        found.setdefault(name, set()).add("the dashboard")
+    return found
+
+
+def tested_labels():
+    """{name: label names}, as the tests of the alerts suppose them."""
+    found = {}
+    for test in yaml.safe_load(RULES_TEST.read_text())["tests"]:
+        for series in test["input_series"]:
+            name, labels = re.fullmatch(r"(\w+)\{(.*)\}", series["series"]).groups()
+            found.setdefault(name, set()).add(frozenset(re.findall(r'(\w+)="', labels)) - SCRAPED)
+    return found
+
+
+def served(programs):
+    """{name: sets of label names}, of all programs together."""
+    found = {}
+    for program in programs:
+        for name, series in program.metrics().items():
+            for labels in series:
+                found.setdefault(name, set()).add(frozenset(re.findall(r'(\w+)="', labels)))
+    return found
+
+
+def every_program(world):
+    """All of them, each with something to do."""
+    world.sandbox.settings(alma={"per_day": 10000})
+    world.sandbox.admin("POST", "/oneclick/generate", {"count": 20})
+    world.make_topics("catalog.delta")
+    world.run("oneclick-catalog", "--import")
+    who = person(1)
+    world.sandbox.admin("POST", "/alma/users", [who.alma()])
+    world.sandbox.admin("POST", "/libcal/bookings", [booked("cs_00000001", who, local("09:00"), local("11:00"))])
+    Requests(world, "folio.requests", "wise.holds.prepare", "wise.holds.place", "oneclick.requests")
+    programs = [world.begin(name) for name in ("libcal-bookings", "webcheckout-allocations", "patron-requests")]
+    programs += [world.start(name) for name in READS]
+    programs.append(world.begin("oneclick-catalog", ONECLICK_DELTA_SECONDS=1, ONECLICK_AVAILABILITY_SECONDS=1))
+    if (BUILD / "monitor").exists():
+        programs.append(world.start("monitor"))
+    return programs
+
+
+def test_every_metric_that_an_alert_or_a_panel_names_is_served(world):
+    """And has the labels that the alerts' own tests suppose."""
+    programs, names = every_program(world), named_metrics()
+    wait_for(lambda: not names.keys() - served(programs).keys(),
+             lambda: {name: names[name] for name in names.keys() - served(programs).keys()}, 60, 1)
+    labels = served(programs)
+    wrong = {name: (supposed, labels[name]) for name, supposed in tested_labels().items() if not supposed <= labels[name]}
+    assert not wrong, "\n".join(f"{name}: {supposed} is supposed, {there} is served" for name, (supposed, there) in wrong.items())
+
+
+# ---- vendors ----
+
+def test_a_metric_says_who_refuses_us_until_it_is_mended(world):
+    def refused():
+        return {p.name: p.metric("shelfwire_vendor_credentials_refused", f'vendor="{vendor}"') for vendor, p in programs.items()}
+
+    world.make_windows(1, 1)
+    world.sandbox.settings(alma={"keys": {"another": "1"}}, passagepoint={"password": "another"}, libcal={"client_secret": "another"},
+                           webcheckout={"password": "another"}, folio={"password": "another"})
+    world.make_topics("folio.requests", "folio.requests.dlq")
+    programs = {"alma": world.start("bookings-new"), "passagepoint": world.start("users-resolve"), "folio": world.start("folio-requests"),
+                "libcal": world.begin("libcal-bookings"), "webcheckout": world.begin("webcheckout-allocations")}
+    wait_for(lambda: all(refused().values()), refused, 30, 0.2)
+    world.sandbox.settings(alma={"keys": {"sandbox-alma-key": "1"}}, passagepoint={"password": GATE_PASSWORD},
+                           libcal={"client_secret": LIBCAL_SECRET}, webcheckout={"password": WEBCHECKOUT_PASSWORD},
+                           folio={"password": FOLIO_PASSWORD})
+    wait_for(lambda: not any(refused().values()), refused, 90, 0.5)
+
+
+def test_a_metric_says_what_is_left_of_each_keys_day(world):
+    keys = {"key-of-zone-one": "1", "key-of-zone-two": "2"}
+    world.secrets |= keys.keys()
+    world.sandbox.settings(alma={"keys": keys, "per_day": 5000})
+    one, two = person(1), person(2)
+    world.people += [one, two]
+    world.sandbox.admin("POST", "/alma/users", [one.alma(iz="1"), two.alma(iz="2")])
+    world.make_windows(2, [one, two])
+    worker = world.start("bookings-new", ALMA_API_KEYS=",".join(keys), ALMA_CALLS_LEFT_MIN=700)
+    world.await_no_lag("bookings-new")
+    left = worker.metrics()["shelfwire_vendor_calls_left"]
+    assert left == {'vendor="alma",account="1"': 4998, 'vendor="alma",account="2"': 4999}  # the first key was asked for both
+    assert worker.metrics()["shelfwire_vendor_calls_left_min"] == dict.fromkeys(left, 700)
