@@ -12,6 +12,15 @@ RULES = ROOT / "ops/prometheus/shelfwire.rules.yml"
 RULES_TEST = ROOT / "tests/rules/shelfwire.rules_test.yml"
 DASHBOARD = ROOT / "ops/grafana/shelfwire.json"
 SCRAPED = {"job", "instance"}  # the labels that Prometheus puts to a series
+KAFKA_EXPORTER = {  # what dashboards made for it read, Grafana's 7589 among them
+    "kafka_consumergroup_lag": {"consumergroup", "topic", "partition"},
+    "kafka_consumergroup_current_offset": {"consumergroup", "topic", "partition"},
+    "kafka_topic_partition_current_offset": {"topic", "partition"},
+    "kafka_topic_partition_oldest_offset": {"topic", "partition"},
+    "kafka_topic_partitions": {"topic"}}
+MONITORS = {*KAFKA_EXPORTER} - {"kafka_consumergroup_lag"} | {  # what nobody but monitor serves
+    "shelfwire_bookings_seen_today", "shelfwire_bookings_usual", "shelfwire_dead_letters_open", "shelfwire_desk_open",
+    "shelfwire_next_visit_waiting_seconds", "shelfwire_oldest_unfinished_seconds", "shelfwire_outcomes_unknown", "shelfwire_workers_alive"}
 
 
 # ---- lag ----
@@ -65,7 +74,7 @@ def test_burrow_and_kcat_see_the_lag_that_we_say_and_it_is_the_true_one(world, b
 
 def named_metrics():
     """{name: who names it}"""
-    found = {}
+    found = {name: {"kafka_exporter"} for name in KAFKA_EXPORTER}
     for rule in (rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]):
         for name in re.findall(r"\b(?:shelfwire|kafka)_\w+", rule["expr"]):
             found.setdefault(name, set()).add(rule["alert"])
@@ -76,7 +85,7 @@ def named_metrics():
 
 def tested_labels():
     """{name: label names}, as the tests of the alerts suppose them."""
-    found = {}
+    found = {name: {frozenset(labels)} for name, labels in KAFKA_EXPORTER.items()}
     for test in yaml.safe_load(RULES_TEST.read_text())["tests"]:
         for series in test["input_series"]:
             name, labels = re.fullmatch(r"(\w+)\{(.*)\}", series["series"]).groups()
@@ -115,10 +124,13 @@ def every_program(world):
 def test_every_metric_that_an_alert_or_a_panel_names_is_served(world):
     """And has the labels that the alerts' own tests suppose."""
     programs, names = every_program(world), named_metrics()
+    if not (BUILD / "monitor").exists():
+        names = {name: who for name, who in names.items() if name not in MONITORS}
     wait_for(lambda: not names.keys() - served(programs).keys(),
              lambda: {name: names[name] for name in names.keys() - served(programs).keys()}, 60, 1)
     labels = served(programs)
-    wrong = {name: (supposed, labels[name]) for name, supposed in tested_labels().items() if not supposed <= labels[name]}
+    wrong = {name: (supposed, labels[name]) for name, supposed in tested_labels().items()
+             if name in names and not supposed <= labels[name]}
     assert not wrong, "\n".join(f"{name}: {supposed} is supposed, {there} is served" for name, (supposed, there) in wrong.items())
 
 
