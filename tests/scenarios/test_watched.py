@@ -1,12 +1,10 @@
-"""What watches from outside sees the truth: Burrow and kcat our lag, Prometheus and Grafana the metrics that they ask for by name."""
+"""Prometheus and Grafana find the metrics that our alerts and panels ask for by name, and these say what they are named for."""
 import re
 
-import pytest
 import yaml
 from patrons import Requests
-from shelfwire import BUILD, FOLIO_PASSWORD, GATE_PASSWORD, LIBCAL_SECRET, PARTITIONS, READS, ROOT, WEBCHECKOUT_PASSWORD, booked, local
-from shelfwire import person, wait_for
-from watchers import Burrow, kcat_lags, see_the_same, true_lags
+from shelfwire import (BUILD, FOLIO_PASSWORD, GATE_PASSWORD, LIBCAL_SECRET, READS, ROOT, WEBCHECKOUT_PASSWORD, booked, local, person,
+                       wait_for)
 
 RULES = ROOT / "ops/prometheus/shelfwire.rules.yml"
 RULES_TEST = ROOT / "tests/rules/shelfwire.rules_test.yml"
@@ -23,53 +21,6 @@ MONITORS = {*KAFKA_EXPORTER} - {"kafka_consumergroup_lag"} | {  # what nobody bu
     "shelfwire_next_visit_waiting_seconds", "shelfwire_oldest_unfinished_seconds", "shelfwire_outcomes_unknown", "shelfwire_workers_alive"}
 
 
-# ---- lag ----
-
-@pytest.fixture
-def burrow(world):
-    it = Burrow(world.servers, world.folder)
-    yield it
-    it.stop()
-
-
-def test_burrow_and_kcat_see_the_lag_that_we_say_and_it_is_the_true_one(world, burrow):
-    """Also while messages are finished out of order: what is done behind one that is not, Kafka cannot forget, and so it counts."""
-    group, topic = world.topic("users-resolve"), world.topic("users.resolve")
-    world.make_windows(40, 40, topic="users.resolve")
-    worker = world.start("users-resolve", CONCURRENCY=20, PASSAGEPOINT_TIMEOUT_MS=120000)
-
-    def own():
-        lags = worker.metrics().get("kafka_consumergroup_lag", {})
-        return {p: int(lags.get(f'consumergroup="{group}",topic="{topic}",partition="{p}"', -1)) for p in range(PARTITIONS)}
-
-    def finished():
-        return {row[0] for row in world.db.rows("SELECT primary_id FROM users WHERE visitor_id IS NOT NULL")}
-
-    def true():
-        return true_lags(world.read_topic("users.resolve"), finished(), PARTITIONS)
-
-    watchers = {"the worker": own, "kcat": lambda: kcat_lags(world.servers, group, topic, PARTITIONS),
-                "Burrow": lambda: burrow.lags(group, topic)}
-    world.await_no_lag("users-resolve")
-    none = dict.fromkeys(range(PARTITIONS), 0)
-    assert true() == none
-    see_the_same(watchers, none)
-    assert group in burrow.groups()
-
-    people = world.make_people(60, "users.resolve", first=len(world.people) + 1)
-    held = people[5:30:5]
-    faults = [world.sandbox.fault("passagepoint", "createVisitor", "stall", key=p.barcode) for p in held]
-    world.make_windows(60, people, topic="users.resolve")
-    wait_for(lambda: len(finished()) == 95, lambda: f"{len(finished())} of 95 are finished" + worker.tail())
-    want = true()
-    assert sum(want.values()) > len(held), f"{want}: nobody was overtaken, so nothing is shown"
-    see_the_same(watchers, want)
-    for i, fault in enumerate(faults):
-        world.sandbox.heal(fault)
-        wait_for(lambda: len(finished()) == 96 + i, lambda: f"{len(finished())} of {96 + i} are finished" + worker.tail())
-    see_the_same(watchers, none)
-
-
 # ---- names ----
 
 def named_metrics():
@@ -83,7 +34,7 @@ def named_metrics():
     return found
 
 
-def tested_labels():
+def labels_supposed():
     """{name: label names}, as the tests of the alerts suppose them."""
     found = {name: {frozenset(labels)} for name, labels in KAFKA_EXPORTER.items()}
     for test in yaml.safe_load(RULES_TEST.read_text())["tests"]:
@@ -129,7 +80,7 @@ def test_every_metric_that_an_alert_or_a_panel_names_is_served(world):
     wait_for(lambda: not names.keys() - served(programs).keys(),
              lambda: {name: names[name] for name in names.keys() - served(programs).keys()}, 60, 1)
     labels = served(programs)
-    wrong = {name: (supposed, labels[name]) for name, supposed in tested_labels().items()
+    wrong = {name: (supposed, labels[name]) for name, supposed in labels_supposed().items()
              if name in names and not supposed <= labels[name]}
     assert not wrong, "\n".join(f"{name}: {supposed} is supposed, {there} is served" for name, (supposed, there) in wrong.items())
 

@@ -1,5 +1,7 @@
 """Those who look at our groups from outside, as a Kafka operator does: Burrow and kcat."""
+import io
 import json
+import re
 import socket
 import socketserver
 import struct
@@ -84,8 +86,8 @@ class ZooKeeper(socketserver.ThreadingTCPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def ask(self, kind, asked):
-        PING, CREATE, EXISTS, CHILDREN = 11, 1, 3, 12
-        if kind == PING:
+        CREATE, EXISTS, PING, CHILDREN, CLOSE = 1, 3, 11, 12, -11
+        if kind in (PING, CLOSE):
             return 0, b""
         (size,) = struct.unpack_from(">i", asked)
         path = asked[4:4 + size].decode()
@@ -149,15 +151,46 @@ class Burrow:
         self.zookeeper.server_close()
 
 
-def kcat_lags(servers, group, topic, partitions):
-    """{partition: how many messages the group has before it}: read from where it has committed, without joining or committing."""
-    done = subprocess.run(
-        ["kcat", "-C", "-b", servers.bootstrap, "-t", topic, "-o", "stored", "-e", "-q", "-f", "%p\n", "-X", f"group.id={group}",
-         "-X", "topic.auto.commit.enable=false", "-X", "enable.auto.commit=false", "-X", "topic.auto.offset.reset=earliest"],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+def kcat(servers, *arguments):
+    done = subprocess.run(["kcat", "-b", servers.bootstrap, *arguments], stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    seen = done.stdout.split()
-    return {p: seen.count(str(p)) for p in range(partitions)}
+    return done.stdout
+
+
+def kcat_committed(servers):
+    """
+    {(group, topic, partition): offset}, from the records that Kafka itself keeps. (To ask for the messages behind what is committed
+    is not only to look: kcat -o stored commits what it has read.)
+    """
+    read, found = io.BytesIO(kcat(servers, "-C", "-t", "__consumer_offsets", "-o", "beginning", "-e", "-q", "-f", "%K %k%S %s")), {}
+
+    def sized():
+        word = b""
+        while not word.endswith(b" "):
+            byte = read.read(1)
+            if not byte:
+                return None
+            word += byte
+        return read.read(max(int(word), 0))
+
+    def text(key):
+        return key.read(struct.unpack(">h", key.read(2))[0]).decode()
+
+    while (key := sized()) is not None:
+        value = sized()
+        key = io.BytesIO(key)
+        if struct.unpack(">h", key.read(2))[0] > 1:
+            continue  # who is in a group
+        place = text(key), text(key), struct.unpack(">i", key.read(4))[0]
+        found[place] = struct.unpack_from(">q", value, 2)[0] if value else 0  # 0: forgotten
+    return found
+
+
+def kcat_lags(servers, group, topic, partitions):
+    asked = [word for p in range(partitions) for word in ("-t", f"{topic}:{p}:-1")]
+    ends = dict(re.findall(r"\[(\d+)\] offset (\d+)", kcat(servers, "-Q", *asked).decode()))
+    committed = kcat_committed(servers)
+    return {p: int(ends[str(p)]) - committed.get((group, topic, p), 0) for p in range(partitions)}
 
 
 def true_lags(messages, finished, partitions):

@@ -40,6 +40,13 @@ def test_each_alert_is_tested_both_ways():
         assert set(cases) == {True, False}, rule["alert"]
 
 
+def test_prometheus_takes_the_configuration_that_the_readme_shows(tmp_path):
+    (tmp_path / "prometheus.yml").write_text("".join(re.search(r"\n\n((?:    .*\n)*    scrape_configs:\n(?:    .*\n)*)", README)[1]))
+    done = subprocess.run(["promtool", "check", "config", "--syntax-only", tmp_path / "prometheus.yml"],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout
+
+
 # ---- the dashboard ----
 
 def test_the_dashboard_is_one_that_grafana_loads():
