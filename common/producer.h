@@ -142,7 +142,7 @@ void producer_poll_in(struct producer *p, int64_t seconds);
 struct fault producer_recall(struct producer *p, const char *mark, char *ret, size_t size);
 struct fault producer_remember(struct producer *p, const char *mark, const char *value);
 
-/* Counts a call by what came of it, and remembers whether the vendor refuses our credentials: a call that it lets in ends that. */
+/* Counts a call by what came of it, and says whether the vendor refuses our credentials: a call that it lets in ends that. */
 void producer_called(const char *vendor, const char *call, const struct answer *a);
 
 /* Waits. RETRY when the program is to stop. */

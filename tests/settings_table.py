@@ -20,7 +20,8 @@ BEGIN, END = "<!-- every setting: made by tests/settings_table.py --write -->\n"
 KINDS = {kind: sorted(p.stem for p in (ROOT / kind).glob("*.c")) for kind in ("producers", "workers", "ops")}
 PROGRAMS = [name for names in KINDS.values() for name in names]
 # "  NAME  (a|b)  [default]  (required, secret)", and the sentence on the next line
-SETTING = re.compile(r"^  ([A-Z][A-Z0-9_]*)(?:  \(((?!required|secret)[^)]*)\))?(?:  \[(.*)\])?(?:  \(((?:required|secret)[^)]*)\))?\n      (.*)$", re.M)
+SETTING = re.compile(r"^  ([A-Z][A-Z0-9_]*)(?:  \(((?!required|secret)[^)]*)\))?(?:  \[(.*)\])?"
+                     r"(?:  \(((?:required|secret)[^)]*)\))?\n      (.*)$", re.M)
 
 
 def settings(help_text):
@@ -74,9 +75,8 @@ def table():
     for setting, programs in read_by().items():
         groups.setdefault(tuple(programs), []).append(row(setting))
     order = sorted(groups, key=lambda programs: (-len(programs), PROGRAMS.index(programs[0])))
-    parts = [f"\n**{whose(list(programs))}**\n\n| setting | default | what it decides |\n|---|---|---|\n" + "\n".join(groups[programs]) + "\n"
-             for programs in order]
-    return "".join(parts) + "\n"
+    head = "\n**{}**\n\n| setting | default | what it decides |\n|---|---|---|\n"
+    return "".join(head.format(whose(list(programs))) + "\n".join(groups[programs]) + "\n" for programs in order) + "\n"
 
 
 def in_readme():

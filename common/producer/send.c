@@ -285,9 +285,10 @@ void producer_called(const char *vendor, const char *call, const struct answer *
 {
     metric_add(metric_make(METRIC_COUNTER, "shelfwire_vendor_calls_total", "Calls made at a vendor, by what came of them.",
                            "vendor=\"%s\",call=\"%s\",code=\"%s\"", vendor, call, a->code), 1);
-    struct metric *refused = metric_make(METRIC_GAUGE, "shelfwire_vendor_credentials_refused",
-                                         "1: the vendor refuses a key, user or password of ours; nothing works until a person mends it.",
-                                         "vendor=\"%s\"", vendor);
+    struct metric *refused =
+        metric_make(METRIC_GAUGE, "shelfwire_vendor_credentials_refused",
+                    "1: the vendor refuses a key, user or password of ours; nothing works until a person mends it.",
+                    "vendor=\"%s\"", vendor);
     if (a->cause == CAUSE_CREDENTIALS)
         metric_set(refused, 1);
     else if (a->verdict != LATER && a->verdict != UNKNOWN)

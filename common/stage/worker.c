@@ -213,7 +213,8 @@ static void refresh_calls_left(struct worker *w)
         metric_set(metric_make(METRIC_GAUGE, "shelfwire_vendor_calls_left", "Calls left today, as the vendor last said.",
                                "vendor=\"%s\",account=\"%d\"", v->name, i + 1), (double)w->access.accounts[i].calls_left);
         metric_set(metric_make(METRIC_GAUGE, "shelfwire_vendor_calls_left_min", "Calls of the day that are left to others.",
-                               "vendor=\"%s\",account=\"%d\"", v->name, i + 1), v->calls_left_min ? (double)*v->calls_left_min : 0);
+                               "vendor=\"%s\",account=\"%d\"", v->name, i + 1),
+                   v->calls_left_min ? (double)*v->calls_left_min : 0);
     }
 }
 

@@ -18,7 +18,8 @@ KAFKA_EXPORTER = {  # what dashboards made for it read, Grafana's 7589 among the
     "kafka_topic_partitions": {"topic"}}
 MONITORS = {*KAFKA_EXPORTER} - {"kafka_consumergroup_lag"} | {  # what nobody but monitor serves
     "shelfwire_bookings_seen_today", "shelfwire_bookings_usual", "shelfwire_dead_letters_open", "shelfwire_desk_open",
-    "shelfwire_next_visit_waiting_seconds", "shelfwire_oldest_unfinished_seconds", "shelfwire_outcomes_unknown", "shelfwire_workers_alive"}
+    "shelfwire_next_visit_waiting_seconds", "shelfwire_oldest_unfinished_seconds", "shelfwire_outcomes_unknown",
+    "shelfwire_workers_alive"}
 
 
 # ---- names ----

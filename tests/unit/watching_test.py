@@ -14,7 +14,8 @@ sys.path.append(str(ROOT / "tests"))
 import settings_table  # noqa: E402
 
 README = (ROOT / "README.md").read_text()
-RULES = [rule for group in yaml.safe_load((ROOT / "ops/prometheus/shelfwire.rules.yml").read_text())["groups"] for rule in group["rules"]]
+RULES = [rule for group in yaml.safe_load((ROOT / "ops/prometheus/shelfwire.rules.yml").read_text())["groups"]
+         for rule in group["rules"]]
 TOLD = [case for test in yaml.safe_load((ROOT / "tests/rules/shelfwire.rules_test.yml").read_text())["tests"]
         for case in test["alert_rule_test"]]
 DASHBOARD = json.loads((ROOT / "ops/grafana/shelfwire.json").read_text())
@@ -72,7 +73,8 @@ def test_the_dashboard_is_one_that_grafana_loads():
 def test_every_question_of_the_dashboard_can_be_read(tmp_path):
     asked = [t["expr"] for panel in PANELS for t in panel["targets"]]
     asked += [a["expr"] for a in DASHBOARD["annotations"]["list"] if "expr" in a]
-    rules = [{"record": f"panel:{i}", "expr": expr.replace("$__rate_interval", "5m").replace("$topic", ".*")} for i, expr in enumerate(asked)]
+    rules = [{"record": f"panel:{i}", "expr": expr.replace("$__rate_interval", "5m").replace("$topic", ".*")}
+             for i, expr in enumerate(asked)]
     assert "$" not in json.dumps(rules)
     path = tmp_path / "panels.rules.yml"
     path.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
@@ -103,7 +105,8 @@ def test_the_readme_has_every_setting_as_the_programs_say_it():
     ("  A_PREFIX  []\n      before all\n", ("A_PREFIX", None, "", None, "before all")),
 ], ids=lambda v: v[0] if isinstance(v, tuple) else "")
 def test_a_setting_is_read_as_help_prints_it(line, setting):
-    text = "Settings are environment variables; …\n\n  FIRST\n      a sentence\n" + line + "  LAST_1  [-1]\n      another\n\nExit status: 0 done\n"
+    first, last = "  FIRST\n      a sentence\n", "  LAST_1  [-1]\n      another\n"
+    text = f"Settings are environment variables; …\n\n{first}{line}{last}\nExit status: 0 done\n"
     assert settings_table.settings(text) == [("FIRST", None, None, None, "a sentence"), setting, ("LAST_1", None, "-1", None, "another")]
 
 
