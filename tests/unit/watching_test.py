@@ -33,6 +33,13 @@ def test_each_alert_has_its_paragraph_and_each_paragraph_its_alert():
     for rule in RULES:
         assert rule["annotations"]["runbook"] == "README.md#" + rule["alert"].lower()
         assert set(rule["annotations"]) == {"summary", "runbook"} and rule["labels"]["severity"] in ("critical", "warning")
+        assert rule["labels"]["service"] == "shelfwire"
+
+
+def test_what_monitor_tells_by_itself_has_the_same_name():
+    known = re.search(r"\} known\[\] = \{\n(.*?)\n\};", (ROOT / "ops/monitor/alerts.c").read_text(), re.S)[1]
+    names = re.findall(r'^    \{"(\w+)", \d+,', known, re.M)
+    assert len(names) == known.count("\n") + 1 and set(names) <= {rule["alert"] for rule in RULES}
 
 
 def test_each_alert_is_tested_both_ways():
