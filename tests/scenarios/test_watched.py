@@ -1,10 +1,13 @@
 """Prometheus and Grafana find the metrics that our alerts and panels ask for by name, and these say what they are named for."""
+import math
 import re
 
+import pytest
 import yaml
 from patrons import Requests
 from shelfwire import (FOLIO_PASSWORD, GATE_PASSWORD, LIBCAL_SECRET, READS, ROOT, WEBCHECKOUT_PASSWORD, booked, local, person,
                        wait_for)
+from test_endpoints import assert_prometheus
 
 RULES = ROOT / "ops/prometheus/shelfwire.rules.yml"
 RULES_TEST = ROOT / "tests/rules/shelfwire.rules_test.yml"
@@ -80,6 +83,27 @@ def test_every_metric_that_an_alert_or_a_panel_names_is_served(world):
     wrong = {name: (supposed, labels[name]) for name, supposed in labels_supposed().items()
              if not supposed <= labels[name]}
     assert not wrong, "\n".join(f"{name}: {supposed} is supposed, {there} is served" for name, (supposed, there) in wrong.items())
+
+
+# ---- visits ----
+
+@pytest.mark.parametrize("starts, ends, answer, least, most", [
+    (-10, 50, None, 0, 0),  # no less urgent for having begun
+    (30, 90, None, 1, 1800),
+    (-90, -30, None, math.inf, math.inf),
+    (30, 90, "no_card", math.inf, math.inf),
+], ids=["begun", "near", "over", "answered"])
+def test_a_metric_says_when_the_next_visit_is_that_is_not_ready(world, starts, ends, answer, least, most):
+    world.make_topics("bookings.new")
+    window, other = world.make_windows(2, send=False)
+    world.db.rows("UPDATE appts SET answer = 'unknown', reason = 'no answer' WHERE appt_id = %s", other.appt_id)
+    world.db.rows("UPDATE appts SET starts_at = now() + %s * interval '1 minute', ends_at = now() + %s * interval '1 minute', answer = %s"
+                  " WHERE appt_id = %s", starts, ends, answer, window.appt_id)
+    monitor = world.begin("monitor", MONITOR_PORT=0)
+    wait_for(lambda: monitor.metric("shelfwire_outcomes_unknown") == 1, lambda: "nothing was read" + monitor.tail())
+    (seen,) = monitor.metrics()["shelfwire_next_visit_waiting_seconds"].values()
+    assert least <= seen <= most
+    assert_prometheus(monitor.get("/metrics").text)
 
 
 # ---- vendors ----
