@@ -1,5 +1,6 @@
 #include "common/metrics.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,6 +83,17 @@ static void write_histogram(struct text *to, const struct series *s)
                 (unsigned long long)s->metric.count);
 }
 
+static void write_value(struct text *to, const struct series *s)
+{
+    text_puts(to, s->name);
+    if (*s->labels)
+        text_printf(to, "{%s}", s->labels);
+    if (isinf(s->metric.value))
+        text_puts(to, s->metric.value > 0 ? " +Inf\n" : " -Inf\n"); /* the format's own spelling */
+    else
+        text_printf(to, " %.17g\n", s->metric.value);
+}
+
 void metrics_write(struct text *to)
 {
     static const char *const types[] = {"counter", "gauge", "histogram"};
@@ -95,9 +107,7 @@ void metrics_write(struct text *to)
         family = s->name;
         if (s->kind == METRIC_HISTOGRAM)
             write_histogram(to, s);
-        else if (*s->labels)
-            text_printf(to, "%s{%s} %.17g\n", s->name, s->labels, s->metric.value);
         else
-            text_printf(to, "%s %.17g\n", s->name, s->metric.value);
+            write_value(to, s);
     }
 }

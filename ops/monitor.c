@@ -100,6 +100,10 @@ static void refresh(void *unused)
     const struct picture *p = collect_look();
     double soonest = p->facts.soonest_visit_s;
 
+    if (!p->at_ms) { /* nothing is known yet, which is not the same as nothing */
+        collect_done();
+        return;
+    }
     for (int i = 0; i < STAGES_MAX; i++)
         if (p->stages[i].exists && p->stages[i].seen_ms)
             stage_metrics(i, &p->stages[i], p->at_ms);

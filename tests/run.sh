@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Every test: installs what is missing, builds, and runs unit tests, fuzz targets (a short while), the scenarios against
-# PostgreSQL and Apache Kafka, the demo and the Debian package; tsan and valgrind, samples of the scenarios, when they are named.
-# tests/run.sh [STEP...] runs only the steps named: unit python sandbox services fuzz scenarios tsan valgrind demo package. The exit
-# code says whether all passed.
+# Every test: installs what is missing, builds, and runs unit tests, the alerts' own, fuzz targets (a short while), the scenarios
+# against PostgreSQL and Apache Kafka, the demo and the Debian package; tsan and valgrind, samples of the scenarios, when they are named.
+# tests/run.sh [STEP...] runs only the steps named: unit python rules sandbox services fuzz scenarios tsan valgrind demo package. The
+# exit code says whether all passed.
 #   FUZZ_SECONDS  how long each fuzz target runs (5)
 #   FUZZ_RUNS     how many executions instead: 10000000 takes hours
 #   SAMPLE        which scenarios tsan and valgrind run, as pytest's arguments (a few)
@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(unit python sandbox services fuzz scenarios demo package)
+[ ${#steps[@]} -gt 0 ] || steps=(unit python rules sandbox services fuzz scenarios demo package)
 passed=0
 failed=0
 logs=$(mktemp -d)
@@ -81,6 +81,10 @@ for step in "${steps[@]}"; do
     case $step in
     unit) for test in build-asan/bin/*_test; do one "$(basename "$test")" "$test"; done ;;
     python) pytests "schemas, migrate, SQL" tests/unit ;;
+    rules)
+        one "rules: they can be read" promtool check rules ops/prometheus/shelfwire.rules.yml
+        one "rules: each alert, told and not told" promtool test rules tests/rules/shelfwire.rules_test.yml
+        ;;
     sandbox) one "sandbox" /usr/bin/python3 tests/sandbox/selftest.py build-asan/bin/sandbox ;;
     services) one "services" tests/services/selftest.sh postgres embedded kafka ;;
     fuzz)
@@ -116,7 +120,7 @@ for step in "${steps[@]}"; do
         ;;
     demo) one "demo" tests/demo.sh ;;
     package) one "package" tests/package.sh ;;
-    *) echo "run.sh: no step is called $step: unit python sandbox services fuzz scenarios tsan valgrind demo package"; exit 100 ;;
+    *) echo "run.sh: no step is called $step: unit python rules sandbox services fuzz scenarios tsan valgrind demo package"; exit 100 ;;
     esac
 done
 

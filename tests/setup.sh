@@ -3,11 +3,12 @@
 # setup.sh - installs the Debian packages that building and testing need. Run it, or source it.
 #
 #   tests/setup.sh build    what it takes to build every program, and PostgreSQL
-#   tests/setup.sh test     the former, and what the tests use: cmocka, clang, Java and Maven for Kafka, kcat, Python
+#   tests/setup.sh test     the former, and what the tests use: cmocka, clang, Java and Maven for Kafka, kcat, promtool, Python
 #
 # Installs as root or by sudo, says so in one line, and says nothing when nothing is missing; without either it prints the
 # command to run and exits 1. Python is Debian's own, /usr/bin/python3: it is the one that has the modules.
-# A PostgreSQL that it installs brings no cluster of its own; one that was there is left as it is.
+# A PostgreSQL that it installs brings no cluster of its own, a Prometheus (for its promtool) is not started, neither now nor at
+# the next boot; one that was there is left as it is.
 
 shelfwire_setup() (
     set -euo pipefail
@@ -15,9 +16,10 @@ shelfwire_setup() (
     build=(gcc libc6-dev cmake ninja-build pkg-config librdkafka-dev libcurl4-openssl-dev libpq-dev libjson-c-dev
         libmicrohttpd-dev libsqlite3-dev libssl-dev uthash-dev libhttp-parser-dev help2man curl dpkg-dev postgresql)
     # "a|b" is whichever is there, or else the first one the distribution has
-    test=(libcmocka-dev clang valgrind "openjdk-17-jre-headless|openjdk-21-jre-headless|default-jre-headless" maven kcat socat openssl
-        python3 python3-pytest python3-pytest-xdist python3-psycopg2 python3-confluent-kafka python3-jsonschema python3-requests python3-yaml python3-venv python3-aiosmtpd python3-websocket chromium sqlite3
-        ca-certificates)
+    test=(libcmocka-dev clang valgrind "openjdk-17-jre-headless|openjdk-21-jre-headless|default-jre-headless" maven kcat burrow
+        prometheus socat openssl python3 python3-pytest python3-pytest-xdist python3-psycopg2 python3-confluent-kafka
+        python3-jsonschema python3-requests python3-yaml python3-venv python3-aiosmtpd python3-websocket
+        chromium sqlite3 ca-certificates)
 
     installed() {
         local state
@@ -83,10 +85,19 @@ shelfwire_setup() (
             grep -E '^installed postgresql-[0-9]+$' >/dev/null; then
             return
         fi
-        drop_in=$conf_dir/shelfwire-tests.conf
         "${as_root[@]}" mkdir -p "$conf_dir"
-        echo "create_main_cluster = false" | "${as_root[@]}" tee "$drop_in" >/dev/null
-        trap '"${as_root[@]}" rm -f "$drop_in"' EXIT
+        drop_ins+=("$conf_dir/shelfwire-tests.conf")
+        echo "create_main_cluster = false" | "${as_root[@]}" tee "$conf_dir/shelfwire-tests.conf" >/dev/null
+    }
+
+    # Debian's scripts start no service while this says so; a container has such a file already.
+    no_service() {
+        local policy=/usr/sbin/policy-rc.d
+
+        [[ ! -e $policy ]] || return 0
+        drop_ins+=("$policy")
+        printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+        "${as_root[@]}" chmod +x "$policy"
     }
 
     mode=${1:-}
@@ -128,8 +139,13 @@ shelfwire_setup() (
     fi
 
     echo "setup.sh: installing ${chosen[*]}"
+    drop_ins=()
+    trap '((${#drop_ins[@]} == 0)) || "${as_root[@]}" rm -f "${drop_ins[@]}"' EXIT
     for name in "${chosen[@]}"; do
-        [[ $name != postgresql ]] || no_cluster
+        case $name in
+            postgresql) no_cluster ;;
+            prometheus) no_service ;;
+        esac
     done
     install=("${as_root[@]}" DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
         -o Dpkg::Use-Pty=0 "${chosen[@]}")
@@ -144,6 +160,9 @@ shelfwire_setup() (
         fi
     fi
     rm -f "$log"
+    if [[ " ${chosen[*]} " == *" prometheus "* ]] && command -v systemctl >/dev/null; then
+        "${as_root[@]}" systemctl -q disable prometheus
+    fi
 )
 
 shelfwire_setup "$@"

@@ -124,36 +124,12 @@ static void find_in_stages(struct finding *f, const struct picture *p, const str
     }
 }
 
-/* What the vendors' adapters call it when who we are is not believed, or not enough. */
-static bool is_refusal(const char *code)
-{
-    static const char *const codes[] = {"key_refused", "login_refused", "account_inactive", "no_tenant", "permission", "proxy_refused", "scope"};
-
-    for (size_t i = 0; i < COUNT(codes); i++)
-        if (!strcmp(code, codes[i]))
-            return true;
-    return false;
-}
-
-/* Of the last ten minutes. */
-static double lately(const struct answers *a)
-{
-    double n = 0;
-
-    for (int i = 0; i < 10; i++)
-        n += a->hour[(a->minute + 60 - i) % 60];
-    return n;
-}
-
 static void find_in_vendors(struct finding *f, const struct picture *p)
 {
-    for (int i = 0; i < p->answer_count; i++) {
-        const struct answers *a = &p->answers[i];
-        if (is_refusal(a->code) && lately(a) > 0)
-            add(f, "CredentialsRefused", a->vendor, "%s refuses our credentials (%s: %s)", a->vendor, a->call, a->code);
-    }
     for (int i = 0; i < p->instance_count; i++) {
         const struct instance *it = &p->instances[i];
+        if (*it->refused_by)
+            add(f, "CredentialsRefused", it->refused_by, "%s refuses our key, user or password, says %s", it->refused_by, it->program);
         if (it->calls_left >= 0 && it->calls_left < (double)calls_left_low)
             add(f, "QuotaNearEnd", it->program, "%.0f calls of today are left, says the vendor of %s", it->calls_left, it->program);
     }
@@ -170,7 +146,10 @@ int alerts_find(const struct picture *p, const struct facts *facts, struct alert
     find_in_vendors(&f, p);
     if (facts->soonest_visit_s >= 0 && facts->soonest_visit_s < (double)visit_minutes * 60) {
         say_seconds(facts->soonest_visit_s, left);
-        add(&f, "VisitNear", "visits", "a visit begins in %s, and its window is not answered", left);
+        if (facts->soonest_visit_s > 0)
+            add(&f, "VisitNear", "visits", "a visit begins in %s, and its window is not answered", left);
+        else
+            add(&f, "VisitNear", "visits", "a visit has begun, and its window is not answered");
     }
     if (facts->unknown > 0)
         add(&f, "OutcomeUnknown", "desk", "of %lld window%s nobody knows whether the pre-registration was made", (long long)facts->unknown,
@@ -190,42 +169,42 @@ int alerts_find(const struct picture *p, const struct facts *facts, struct alert
 struct fault alerts_facts(PGconn *conn, struct facts *ret)
 {
     static const char sql[] =
-        "SELECT coalesce((SELECT extract(epoch FROM min(starts_at) - now()) FROM appts WHERE wanted AND answer IS NULL AND sent_at IS NOT NULL"
-        "  AND starts_at > now() AND starts_at < now() + interval '8 days'), -1),"
+        "SELECT coalesce((SELECT extract(epoch FROM min(greatest(starts_at, now()) - now())) FROM appts WHERE wanted AND answer IS NULL"
+        "  AND sent_at IS NOT NULL AND ends_at > now() AND starts_at < now() + interval '8 days'), -1),"
         " (SELECT count(*) FROM desk WHERE kind = 'unknown' AND closed_at IS NULL), (SELECT count(*) FROM desk WHERE closed_at IS NULL),"
         " EXISTS (SELECT FROM restores WHERE said_at IS NULL)";
     SCOPED(PQclear) PGresult *res = NULL;
     SCOPED(PQclear) PGresult *stuck = NULL;
     SCOPED(PQclear) PGresult *days = NULL;
+    struct facts facts = FACTS_UNKNOWN;
 
-    *ret = (struct facts){0};
     TRY(pg_run(conn, &res, sql, 0, NULL));
-    ret->soonest_visit_s = atof(PQgetvalue(res, 0, 0));
-    ret->unknown = atoll(PQgetvalue(res, 0, 1));
-    ret->desk = atoll(PQgetvalue(res, 0, 2));
-    ret->restored = PQgetvalue(res, 0, 3)[0] == 't';
+    facts.soonest_visit_s = atof(PQgetvalue(res, 0, 0));
+    facts.unknown = atoll(PQgetvalue(res, 0, 1));
+    facts.desk = atoll(PQgetvalue(res, 0, 2));
+    facts.restored = PQgetvalue(res, 0, 3)[0] == 't';
     TRY(pg_run(conn, &stuck, "SELECT topic FROM lag_history WHERE at > now() - interval '11 minutes' GROUP BY topic"
                " HAVING count(*) >= 10 AND min(lag) > 0 AND min(read_offset) = max(read_offset)", 0, NULL));
     for (int r = 0; r < PQntuples(stuck); r++) {
         const char *topic = PQgetvalue(stuck, r, 0);
         for (int i = 0; i < STAGES_MAX; i++) {
             size_t len = strlen(topic), own = strlen(chain_stages[i].topic);
-            ret->stuck[i] |= len >= own && !strcmp(topic + len - own, chain_stages[i].topic);
+            facts.stuck[i] |= len >= own && !strcmp(topic + len - own, chain_stages[i].topic);
         }
     }
     /* messages between two moments: how far the topic's end moved */
     TRY(pg_run(conn, &days, "SELECT d, max(end_offset) - min(end_offset), count(*) FROM generate_series(0, 3) AS d JOIN lag_history h"
                " ON h.topic LIKE '%bookings.new' AND h.at >= date_trunc('day', now()) - d * interval '7 days' AND h.at <= now() - d * interval '7 days'"
                " GROUP BY d HAVING count(*) > 30 ORDER BY d", 0, NULL));
-    ret->bookings = ret->bookings_usual = -1;
     if (PQntuples(days) == 4) {
-        ret->bookings = atoll(PQgetvalue(days, 0, 1));
-        ret->bookings_usual = INT64_MAX;
+        facts.bookings = atoll(PQgetvalue(days, 0, 1));
+        facts.bookings_usual = INT64_MAX;
         for (int r = 1; r < 4; r++) {
             int64_t n = atoll(PQgetvalue(days, r, 1));
-            ret->bookings_usual = n < ret->bookings_usual ? n : ret->bookings_usual;
+            facts.bookings_usual = n < facts.bookings_usual ? n : facts.bookings_usual;
         }
     }
+    *ret = facts;
     return FAULT_OK;
 }
 

@@ -36,7 +36,7 @@ int alerts_find(const struct picture *p, const struct facts *facts, struct alert
 /* What to do about one, in a sentence; "" for a name that is none. */
 const char *alert_advice(const char *name);
 
-/* What PostgreSQL knows of it. */
+/* What PostgreSQL knows of it; after a fault it is what it was. */
 struct fault alerts_facts(PGconn *conn, struct facts *ret);
 
 /* Compares what there is with what there was. */

@@ -38,12 +38,12 @@ static struct { /* the thread's own */
     struct programs *programs;
     struct dead_letters *dead_letters;
     PGconn *conn;
-    struct picture picture;
+    struct picture picture; /* begins as not known */
     int dlq_partitions[STAGES_MAX];
     int next_stage;
     int64_t second, topics_at, programs_at, oldest_at, history_at, connect_at;
     int64_t replayed_us;
-} at;
+} at = {.picture.facts = FACTS_UNKNOWN};
 
 static int64_t now_ms(void)
 {

@@ -44,6 +44,7 @@ struct instance {
     char address[64];
     bool ready, paused;
     char waits_for[200]; /* /readyz's words, "" when it is well */
+    char refused_by[24]; /* the vendor that does not believe who we are; "" when none does */
     double in_hand, in_flight, parked, oldest_s, pause_s, calls_left, last_poll_at, calls, failures;
 };
 
@@ -75,11 +76,13 @@ struct stage_picture {
 /* What PostgreSQL knows, looked at each minute. -1: not known. */
 struct facts {
     bool stuck[STAGES_MAX];      /* for ten minutes nothing was finished, and something waited all the time */
-    double soonest_visit_s;      /* until the soonest visit whose window nobody has answered; -1: there is none */
+    double soonest_visit_s;      /* until the soonest visit whose window nobody has answered; 0: it has begun; -1: there is none */
     int64_t unknown, desk;       /* open rows of the desk: outcome unknown; all */
     bool restored;               /* noticed, and nobody has said so */
     int64_t bookings, bookings_usual; /* messages to bookings.new since midnight UTC, and the least of the same time of the last three weeks */
 };
+
+#define FACTS_UNKNOWN {.soonest_visit_s = -1, .bookings = -1, .bookings_usual = -1}
 
 /* So many of a thing: open dead letters by topic and reason, open rows of the desk by kind. */
 struct counted {

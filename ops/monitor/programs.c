@@ -111,7 +111,6 @@ void programs_read(const char *bytes, size_t len, struct instance *ret, struct p
         {"shelfwire_parked", offsetof(struct instance, parked)},
         {"shelfwire_oldest_message_seconds", offsetof(struct instance, oldest_s)},
         {"shelfwire_vendor_pause_seconds", offsetof(struct instance, pause_s)},
-        {"shelfwire_vendor_calls_left", offsetof(struct instance, calls_left)},
         {"shelfwire_last_good_poll_timestamp_seconds", offsetof(struct instance, last_poll_at)},
     };
     struct exposition from = exposition_of(bytes, len);
@@ -126,6 +125,10 @@ void programs_read(const char *bytes, size_t len, struct instance *ret, struct p
             series_label(&s, "program", ret->program, sizeof ret->program);
         else if (!strcmp(s.name, "shelfwire_paused"))
             ret->paused |= s.value > 0;
+        else if (!strcmp(s.name, "shelfwire_vendor_calls_left")) /* of the key that has the fewest */
+            ret->calls_left = ret->calls_left < 0 || s.value < ret->calls_left ? s.value : ret->calls_left;
+        else if (!strcmp(s.name, "shelfwire_vendor_credentials_refused") && s.value > 0)
+            series_label(&s, "vendor", ret->refused_by, sizeof ret->refused_by);
         else if (!strcmp(s.name, "shelfwire_vendor_calls_total") && isfinite(s.value)) {
             struct answers *a = answers_of(picture, &s);
             if (a)

@@ -14,8 +14,9 @@
 #   kafka.sh prepare               only fill the cache, which start does when needed
 #
 # FAST=1         compile Java lightly: half the CPU at the start, less throughput later
+# KAFKA_VERSION  4.1.1 unless set
 # KAFKA_JARS     a folder with Kafka's jars, instead of the cache
-# The cache is ${XDG_CACHE_HOME:-$HOME/.cache}/shelfwire/kafka-4.1.1: the jars of kafka-pom.xml from Maven Central, and an
+# The cache is ${XDG_CACHE_HOME:-$HOME/.cache}/shelfwire/kafka-VERSION: the jars of kafka-pom.xml from Maven Central, and an
 # archive of loaded classes (cds), which makes each start about a third shorter.
 #
 # Brokers are numbered from 1; each is also a controller. Broker N has DIR/broker-N: server.properties, data, pid, log.
@@ -30,7 +31,7 @@ here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$here/lib.sh"
 
-kafka_version=4.1.1
+kafka_version=${KAFKA_VERSION:-4.1.1}
 cluster_id=c2hlbGZ3aXJlLXRlc3RzIQ
 
 usage() {
@@ -65,8 +66,8 @@ prepare() {
         beside=$(mktemp -d -- "$cache/fetching.XXXXXX")
         # shellcheck disable=SC2064 # the folder's name now, not then
         trap "rm -rf -- '${beside//\'/\'\\\'\'}'" EXIT
-        mvn -q -B --strict-checksums -f "$here/kafka-pom.xml" dependency:copy-dependencies -DincludeScope=runtime \
-            "-DoutputDirectory=$beside/jars" >"$beside/log" 2>&1 ||
+        mvn -q -B --strict-checksums -f "$here/kafka-pom.xml" "-Dkafka.version=$kafka_version" \
+            dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$beside/jars" >"$beside/log" 2>&1 ||
             die "Maven could not fetch Kafka: $(grep -m 1 ERROR "$beside/log" || tail -n 1 "$beside/log")"
         mv -T -- "$beside/jars" "$jars" 2>/dev/null || [[ -d $jars ]] || die "could not make $jars"
         rm -rf -- "$beside"

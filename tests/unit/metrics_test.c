@@ -2,6 +2,7 @@
 
 #include "common/scoped.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -43,6 +44,14 @@ static void test_format(void **state)
     metric_add(metric_make(METRIC_COUNTER, "t_calls_total", "Calls.", "code=\"%s\"", "later"), 1);
     assert_string_equal(written(), "# HELP t_calls_total Calls.\n# TYPE t_calls_total counter\nt_calls_total{code=\"done\"} 3\n"
                                    "t_calls_total{code=\"later\"} 1\n# HELP t_hand In hand.\n# TYPE t_hand gauge\nt_hand 0.25\n");
+}
+
+static void test_infinity(void **state)
+{
+    (void)state;
+    metric_set(metric_make(METRIC_GAUGE, "t_for_ever", "How long.", "way=\"%s\"", "on"), INFINITY);
+    metric_set(metric_make(METRIC_GAUGE, "t_for_ever", "How long.", "way=\"%s\"", "back"), -INFINITY);
+    assert_non_null(strstr(written(), "\nt_for_ever{way=\"on\"} +Inf\nt_for_ever{way=\"back\"} -Inf\n"));
 }
 
 static void test_same_series(void **state)
@@ -141,7 +150,7 @@ static void test_large(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_format), cmocka_unit_test(test_same_series), cmocka_unit_test(test_families),
+        cmocka_unit_test(test_format), cmocka_unit_test(test_infinity), cmocka_unit_test(test_same_series), cmocka_unit_test(test_families),
         cmocka_unit_test(test_histogram), cmocka_unit_test(test_hidden), cmocka_unit_test(test_large),
     };
     int failed = cmocka_run_group_tests_name("metrics", tests, NULL, NULL);

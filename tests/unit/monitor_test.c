@@ -81,6 +81,8 @@ static void test_a_program_is_read(void **state)
 {
     static const char said[] = "shelfwire_build_info{program=\"users-resolve\",version=\"0.1.0\"} 1\nshelfwire_in_hand 12\nshelfwire_calls_in_flight 7\n"
                                "shelfwire_vendor_pause_seconds{vendor=\"passagepoint\"} 2.5\nshelfwire_paused 1\n"
+                               "shelfwire_vendor_credentials_refused{vendor=\"passagepoint\"} 1\n"
+                               "shelfwire_vendor_credentials_refused{vendor=\"alma\"} 0\n"
                                "shelfwire_vendor_calls_total{vendor=\"passagepoint\",call=\"createVisitor\",code=\"done\"} 30\n"
                                "shelfwire_vendor_calls_total{vendor=\"passagepoint\",call=\"createVisitor\",code=\"done\"} NaN\n";
     static struct picture p;
@@ -90,6 +92,7 @@ static void test_a_program_is_read(void **state)
     programs_read(said, sizeof said - 1, &it, &p);
     assert_string_equal(it.program, "users-resolve");
     assert_true(it.in_hand > 11 && it.in_flight > 6 && it.pause_s > 2 && it.calls_left < 0 && it.paused);
+    assert_string_equal(it.refused_by, "passagepoint");
     assert_int_equal(p.answer_count, 1);
     assert_string_equal(p.answers[0].call, "createVisitor");
     assert_true(p.answers[0].heard > 29 && p.answers[0].heard < 31);
@@ -216,6 +219,21 @@ static void test_html(void **state)
     text_free(&t);
 }
 
+/* A program has several keys: it is the one with the fewest calls left that ends first. */
+static void test_calls_left_of_several_keys(void **state)
+{
+    static const char said[] = "shelfwire_vendor_calls_left{vendor=\"alma\",account=\"1\"} 5000\n"
+                               "shelfwire_vendor_calls_left{vendor=\"alma\",account=\"2\"} 40\n"
+                               "shelfwire_vendor_calls_left{vendor=\"alma\",account=\"3\"} 9000\n"
+                               "shelfwire_vendor_calls_left_min{vendor=\"alma\",account=\"3\"} 10\n";
+    static struct picture p;
+    struct instance it = {0};
+    (void)state;
+
+    programs_read(said, sizeof said - 1, &it, &p);
+    assert_true(it.calls_left > 39 && it.calls_left < 41);
+}
+
 /* ---- alerts ---- */
 
 static void nothing(struct picture *p) { (void)p; }
@@ -231,17 +249,8 @@ static void missing(struct picture *p) { strcpy(p->missing, "prereg-create:9100"
 static void no_bookings(struct picture *p) { p->facts.bookings = 0; p->facts.bookings_usual = 4; }
 static void never_bookings(struct picture *p) { p->facts.bookings = 0; p->facts.bookings_usual = 0; }
 static void few_calls(struct picture *p) { p->instance_count = 1; p->instances[0].calls_left = 12; strcpy(p->instances[0].program, "bookings-new"); }
-static void refused(struct picture *p)
-{
-    p->answer_count = 1;
-    p->answers[0] = (struct answers){.vendor = "alma", .call = "user", .code = "key_refused", .minute = 2};
-    p->answers[0].hour[55] = 3; /* seven minutes ago */
-}
-static void refused_long_ago(struct picture *p)
-{
-    refused(p);
-    p->answers[0].minute = 20;
-}
+static void refused(struct picture *p) { p->instance_count = 1; p->instances[0] = (struct instance){.calls_left = -1, .refused_by = "alma"}; }
+static void begun_visit(struct picture *p) { p->facts.soonest_visit_s = 0; }
 
 static void test_alerts(void **state)
 {
@@ -252,7 +261,7 @@ static void test_alerts(void **state)
         {nothing, NULL, NULL}, {stuck, "WorkWaits", "users-resolve"}, {stuck_and_empty, NULL, NULL}, {near_visit, "VisitNear", "visits"},
         {far_visit, NULL, NULL}, {dead, "DeadLetters", "prereg.create"}, {unknown, "OutcomeUnknown", "desk"}, {restored, "DatabaseRestored", "PostgreSQL"},
         {kafka, "KafkaAway", "Kafka"}, {missing, "ProgramGone", "programs"}, {no_bookings, "NoBookings", "bookings.new"}, {never_bookings, NULL, NULL},
-        {few_calls, "QuotaNearEnd", "bookings-new"}, {refused, "CredentialsRefused", "alma"}, {refused_long_ago, NULL, NULL},
+        {few_calls, "QuotaNearEnd", "bookings-new"}, {refused, "CredentialsRefused", "alma"}, {begun_visit, "VisitNear", "visits"},
     };
     static struct picture p;
     static const struct setting *const tables[] = {alerts_settings, NULL};
@@ -322,7 +331,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exposition), cmocka_unit_test(test_labels), cmocka_unit_test(test_a_program_is_read), cmocka_unit_test(test_rates),
         cmocka_unit_test(test_advice), cmocka_unit_test(test_seconds), cmocka_unit_test(test_html), cmocka_unit_test(test_alerts),
-        cmocka_unit_test(test_mail), cmocka_unit_test(test_dead_letter),
+        cmocka_unit_test(test_mail), cmocka_unit_test(test_dead_letter), cmocka_unit_test(test_calls_left_of_several_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
