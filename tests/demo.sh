@@ -213,7 +213,7 @@ placed, and the caller was asked ($(told hold-2 "', cost ' || (outcome->>'cost')
 somebody has borrowed it could not, and offers a hold ($(told loan-2 "', offer ' || (outcome->>'offer')"))."
 
 # ---- the page ----
-metrics=$(for program in "${programs[@]}"; do  grep -ohE 'metrics and health on http://[0-9.:]+' "$dir/$program.log" 2>/dev/null | tail -1 | sed "s|.*//||" || true; done | paste -sd,)
+metrics=$(for program in "${programs[@]}"; do grep -ohE 'metrics and health on http://[0-9.:]+' "$dir/$program.log" 2>/dev/null | tail -1 | sed "s|.*//||" || true; done | paste -sd,)
 MONITOR_PORT=0 MONITOR_PROGRAMS=$metrics start monitor "$bin/monitor"
 until_true "monitor's page" 20 grep -q 'the page is at' "$dir/monitor.log"
 page=$(grep -oE 'the page is at http://[0-9.:]+' "$dir/monitor.log" | grep -oE 'http.*')
