@@ -44,7 +44,8 @@ static int step(const void *job) { return (int)((const struct job *)job)->step; 
 enum { L_ORD, L_WORK, L_WANTS, L_KNOWN, L_LIVE, L_BARCODE, L_THERE, L_FIRST, L_LAST, L_EMAIL, L_GROUP, L_DESC, L_PAUSED };
 
 static const char look_sql[] =
-    "SELECT a.ord, coalesce(u.barcode, a.primary_id) AS work_id,"
+    /* the card names the work, and is not to be read in the history */
+    "SELECT a.ord, encode(sha256(convert_to(coalesce(u.barcode, a.primary_id), 'UTF8')), 'hex') AS work_id,"
     " coalesce(p.wanted AND p.prereg_id IS NULL AND p.ends_at > clock_timestamp() AND p.answer IS DISTINCT FROM 'unknown' AND p.answer IS DISTINCT FROM 'refused_by_desk'"
     " AND u.barcode IS NOT NULL AND (u.visitor_id IS NULL OR u.visitor_barcode IS DISTINCT FROM u.barcode) AND h.pause_id IS NULL, false) AS wants,"
     " p.appt_id IS NOT NULL AS known,"

@@ -36,6 +36,7 @@ static struct fault settle_doubts(struct producer *p, const struct place *place,
             asked += chunk;
     }
     TRY(reader->fill(&s->answer, &s->by_id, place->number, place->destination));
+    TRY(leave_out_erased(p, s, &s->answer));
     for (size_t i = 0; i < s->doubtful_count; i++)
         TRY(decide_doubtful(s, s->doubtful[i], i < asked));
     if (failed.kind)
@@ -90,6 +91,7 @@ static struct fault survey_run(struct producer *p, struct place *place, const st
     place->steady = false;
     TRY(reader->read(p, place, s));
     TRY(reader->fill(&s->list, &s->pass, 0, place->destination));
+    TRY(leave_out_erased(p, s, &s->list));
     place->steady = s->steady;
     TRY(adopt_placeless(p, place->id, s, takes_the_rest(place, s)));
     TRY(read_appts(p, place->id, s, appts));
