@@ -181,7 +181,7 @@ static const char *const call_names[] = {[CREATE] = "createVisitor", [ASK] = "by
 static const struct stage users_resolve = {
     .name = "users-resolve", .consumes = "users.resolve", .produces = "prereg.create",
     .about = "makes sure PassagePoint has a visitor for the person's card",
-    .vendor = &gate, .tables = tables, .call = CALL_ASKABLE, .call_names = call_names, .job_size = sizeof(struct job),
+    .vendor = &gate, .tables = tables, .call = CALL_ASKABLE, .changes = 1u << CREATE, .call_names = call_names, .job_size = sizeof(struct job),
     .concurrency = "8", .timeout_ms = &timeout_ms, .check = check,
     .decode = gate_decode, .key = gate_key, .subject = gate_subject, .step = step,
     .look_names = "appt_id, primary_id", .look_columns = 2, .look_sql = look_sql, .look_put = gate_look_put, .looked = looked,

@@ -208,6 +208,8 @@ BEGIN
     END IF;
     PERFORM person_mark_bookings(f);
 
+    SELECT count(*) INTO n FROM desk WHERE subject = ANY (f.subjects);
+    whats := whats || 'desk'::text; counts := counts || n;
     settled := ARRAY(SELECT appt_id::text FROM appts a WHERE appt_id = ANY (f.appts) AND NOT wanted
                         AND NOT EXISTS (SELECT FROM desk d WHERE d.subject = a.appt_id::text AND d.closed_at IS NULL));
     DELETE FROM appts WHERE appt_id = ANY (f.appts) AND ends_at <= clock_timestamp();
@@ -219,7 +221,6 @@ BEGIN
      WHERE appt_id = ANY (f.appts);
     GET DIAGNOSTICS m = ROW_COUNT; whats := whats || 'appts'::text; counts := counts || n + m;
     DELETE FROM desk WHERE subject = ANY (f.subjects) AND NOT (kind = 'withdraw' AND closed_at IS NULL AND subject <> ALL (settled));
-    GET DIAGNOSTICS n = ROW_COUNT; whats := whats || 'desk'::text; counts := counts || n;
     UPDATE desk SET note = NULL WHERE subject = ANY (f.subjects);
 
     UPDATE attempts SET work_id = subject, reason = NULL, trace_id = NULL WHERE subject = ANY (f.subjects);

@@ -117,7 +117,7 @@ def test_a_person_is_found_by_whatever_names_them(db, both, by):
     given = ANNA[by].upper() if by == "mail" else f" {ANNA[by]} "
     shown = db.one("SELECT person_export(%s)", given)
     assert {what: len(rows) for what, rows in shown.items() if isinstance(rows, list)} == {
-        "known_by": 5, "users": 1, "asked_ids": 1, "bookings": 9, "appts": 8, "requests": 6, "oneclick_patrons": 1, "desk": 6,
+        "known_by": 6 if by == "mail" else 5, "users": 1, "asked_ids": 1, "bookings": 9, "appts": 8, "requests": 6, "oneclick_patrons": 1, "desk": 6,
         "attempts": 14, "intents": 3, "dead_letters": 4, "monitor_log": 3}
     words = json.dumps(shown)
     assert not [value for value in BERT.values() if value in words], "somebody else is shown"
@@ -135,7 +135,7 @@ def test_who_is_nobody_here(db, both):
 
 
 def test_what_two_people_share_shows_neither(db, both):
-    db.rows("UPDATE users SET emails = emails || 'family@example.edu'")
+    db.rows("UPDATE users SET emails = emails || 'family@example.edu'::text")
     for verb in ("person_export('family@example.edu')", "person_erase('family@example.edu', 'carl')"):
         with pytest.raises(psycopg2.errors.RaiseException) as refused:
             db.rows("SELECT " + verb)
@@ -160,7 +160,7 @@ def test_no_byte_of_an_erased_person_stays_and_nobody_else_is_touched(db, both):
     told = dict(db.rows("SELECT * FROM person_erase(%s, 'carl')", ANNA["mail"]))
     assert tables_with(db, ANNA) == {}
     assert {table: [row for row in rows if any(v in row for v in BERT.values())] for table, rows in everything(db).items()} == bert
-    assert told == {"users": 1, "asked_ids": 1, "bookings": 9, "appts": 8, "requests": 6, "oneclick_patrons": 1, "desk": 5, "attempts": 15,
+    assert told == {"users": 1, "asked_ids": 1, "bookings": 9, "appts": 8, "requests": 6, "oneclick_patrons": 1, "desk": 6, "attempts": 15,
                     "intents": 2, "dead_letters": 4, "dead letters in Kafka": 4, "monitor_log": 4, "to be withdrawn": 3, "kafka_until": None}
     ((who, verb, about, note),) = db.rows("SELECT who, verb, about, note FROM monitor_log WHERE verb = 'erase'")
     assert (who, verb, about) == ("carl", "erase", "a person") and "appts 8" in note
