@@ -155,8 +155,9 @@ void places_paused(const PGresult *locations)
         for (int r = 0; r < PQntuples(locations); r++)
             if (!strcmp(PQgetvalue(locations, r, 0), places[i].id))
                 text_copy(places[i].paused_since, sizeof places[i].paused_since, PQgetvalue(locations, r, 1));
-        metric_set(places[i].paused, *places[i].paused_since);
-        if (was != !!*places[i].paused_since)
+        bool is = *places[i].paused_since;
+        metric_set(places[i].paused, is);
+        if (was != is)
             log_info("%s %s: %s by a person", source.place, places[i].id, was ? "resumed" : "paused");
     }
 }
