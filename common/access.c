@@ -86,6 +86,7 @@ static void login_failed(struct access *a, const struct answer *answer)
         log_about(answer->cause == CAUSE_CREDENTIALS ? LOG_ERROR : LOG_WARN, a->vendor->name, "log-in: %s; trying again",
                   answer->reason);
     snprintf(a->login_trouble, sizeof a->login_trouble, "%s", answer->reason);
+    a->login_refused |= answer->cause == CAUSE_CREDENTIALS;
     a->login_pause_us = a->login_pause_us ? a->login_pause_us * 2 : 500000;
     if (a->login_pause_us > LOGIN_PAUSE_MAX_US)
         a->login_pause_us = LOGIN_PAUSE_MAX_US;
@@ -114,6 +115,7 @@ static void on_login(void *of, const struct http_response *res)
         if (*a->login_trouble)
             log_about(LOG_INFO, a->vendor->name, "logged in");
         a->login_trouble[0] = '\0';
+        a->login_refused = false;
         a->token_serial = a->next_serial++;
         a->token_proven = false;
         a->login_at_us = loop_now(a->loop) + 1000000; /* never two log-ins within a second */
@@ -389,6 +391,7 @@ void access_answered(struct access *a, int account, uint32_t key, bool blamed_be
     case STEP:
     case REJECTED:
     case DEAD:
+        q->refused = false;
         health_answered(&a->health, key, now);
         if (was_sick)
             log_about(LOG_INFO, a->vendor->name, "answers again");
@@ -401,6 +404,7 @@ void access_answered(struct access *a, int account, uint32_t key, bool blamed_be
         case CAUSE_DAY: pause_account(a, q, wait_us > 0 ? wait_us : a->day_pause_us, answer->reason, true); break;
         case CAUSE_CREDENTIALS:
             log_about(LOG_ERROR, a->vendor->name, "%s", answer->reason);
+            q->refused = true;
             pause_account(a, q, CREDENTIALS_PAUSE_US, answer->reason, false);
             break;
         case CAUSE_VENDOR:
@@ -425,6 +429,15 @@ int64_t access_paused_us(const struct access *a)
         least = left < least ? left : least;
     }
     return least > 0 ? least : 0;
+}
+
+bool access_refused(const struct access *a)
+{
+    bool refused = a->login_refused;
+
+    for (int i = 0; i < a->account_count; i++)
+        refused |= a->accounts[i].refused;
+    return refused;
 }
 
 void access_trouble(const struct access *a, struct text *to)

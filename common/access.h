@@ -32,6 +32,7 @@ struct access_account {
     char paused_why[120];
     int64_t pause_to_write_us; /* to be told to the others; 0: nothing */
     int64_t calls_left;        /* -1: the vendor has not said */
+    bool refused;              /* the key, when it was last used */
 };
 
 /* By how much our clock is ahead of PostgreSQL's, at least and at most. */
@@ -61,6 +62,7 @@ struct access {
     int64_t login_at_us;    /* not before */
     int64_t login_pause_us;
     char login_trouble[200];
+    bool login_refused;     /* the user or the password, at the last log-in */
     struct http_request login;
     int timeout_ms;
     struct loop_timer timer;
@@ -97,6 +99,9 @@ void access_paused(struct access *a, const char *hash, int64_t paused_us, const 
 
 /* For how long no account may be called yet; 0: one may. */
 int64_t access_paused_us(const struct access *a);
+
+/* The vendor refuses a key, a user or a password of ours, as far as its last answers say. */
+bool access_refused(const struct access *a);
 
 /* Why nothing is sent, in words; "" when something is. */
 void access_trouble(const struct access *a, struct text *to);

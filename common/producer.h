@@ -38,6 +38,7 @@
 #ifndef SHELFWIRE_PRODUCER_H
 #define SHELFWIRE_PRODUCER_H
 
+#include "common/answer.h"
 #include "common/http.h"
 #include "common/kafka.h"
 #include "common/pg.h"
@@ -140,6 +141,9 @@ void producer_poll_in(struct producer *p, int64_t seconds);
 /* What it remembers between runs; "" when nothing. value NULL forgets it. */
 struct fault producer_recall(struct producer *p, const char *mark, char *ret, size_t size);
 struct fault producer_remember(struct producer *p, const char *mark, const char *value);
+
+/* Counts a call by what came of it, and remembers whether the vendor refuses our credentials: a call that it lets in ends that. */
+void producer_called(const char *vendor, const char *call, const struct answer *a);
 
 /* Waits. RETRY when the program is to stop. */
 struct fault producer_pause(struct producer *p, int ms);

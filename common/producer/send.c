@@ -281,6 +281,19 @@ void producer_poll_in(struct producer *p, int64_t seconds)
     p->poll_at_us = loop_now(p->loop) + seconds * SECOND_US;
 }
 
+void producer_called(const char *vendor, const char *call, const struct answer *a)
+{
+    metric_add(metric_make(METRIC_COUNTER, "shelfwire_vendor_calls_total", "Calls made at a vendor, by what came of them.",
+                           "vendor=\"%s\",call=\"%s\",code=\"%s\"", vendor, call, a->code), 1);
+    struct metric *refused = metric_make(METRIC_GAUGE, "shelfwire_vendor_credentials_refused",
+                                         "1: the vendor refuses a key, user or password of ours; nothing works until a person mends it.",
+                                         "vendor=\"%s\"", vendor);
+    if (a->cause == CAUSE_CREDENTIALS)
+        metric_set(refused, 1);
+    else if (a->verdict != LATER && a->verdict != UNKNOWN)
+        metric_set(refused, 0);
+}
+
 struct fault producer_pause(struct producer *p, int ms)
 {
     int64_t until = loop_now(p->loop) + (int64_t)ms * 1000;

@@ -205,6 +205,21 @@ static bool is_ready(void *of, struct text *why)
     return ready;
 }
 
+/* Of each key, in the setting's order: the key itself is no label. What is kept for others, only beside what it is a part of. */
+static void refresh_calls_left(struct worker *w)
+{
+    const struct vendor *v = w->stage->vendor;
+
+    for (int i = 0; i < w->access.account_count; i++) {
+        if (w->access.accounts[i].calls_left < 0)
+            continue;
+        metric_set(metric_make(METRIC_GAUGE, "shelfwire_vendor_calls_left", "Calls left today, as the vendor last said.",
+                               "vendor=\"%s\",account=\"%d\"", v->name, i + 1), (double)w->access.accounts[i].calls_left);
+        metric_set(metric_make(METRIC_GAUGE, "shelfwire_vendor_calls_left_min", "Calls of the day that are left to others.",
+                               "vendor=\"%s\",account=\"%d\"", v->name, i + 1), v->calls_left_min ? (double)*v->calls_left_min : 0);
+    }
+}
+
 static void refresh(void *of)
 {
     struct worker *w = of;
@@ -225,9 +240,8 @@ static void refresh(void *of)
     metric_set(w->m_pause, (double)access_paused_us(&w->access) / 1e6);
     metric_set(w->m_turns, (double)loop_turns(w->loop));
     metric_set(w->m_oldest, (double)oldest_ms / 1000);
-    if (w->access.accounts[0].calls_left >= 0)
-        metric_set(metric_make(METRIC_GAUGE, "shelfwire_vendor_calls_left", "Calls left today, as the vendor last said.",
-                               "vendor=\"%s\"", w->stage->vendor->name), (double)w->access.accounts[0].calls_left);
+    metric_set(w->m_refused, access_refused(&w->access));
+    refresh_calls_left(w);
 }
 
 static struct metric *counter(const char *outcome)
@@ -256,6 +270,9 @@ static void make_metrics(struct worker *w)
     w->m_pause = metric_make(METRIC_GAUGE, "shelfwire_vendor_pause_seconds",
                              "For how long no call is made yet, because of a quota or because the vendor asked for it.",
                              "vendor=\"%s\"", w->stage->vendor->name);
+    w->m_refused = metric_make(METRIC_GAUGE, "shelfwire_vendor_credentials_refused",
+                               "1: the vendor refuses a key, user or password of ours; nothing works until a person mends it.",
+                               "vendor=\"%s\"", w->stage->vendor->name);
     w->m_seconds = metric_make(METRIC_HISTOGRAM, "shelfwire_vendor_call_seconds", "How long the vendor's calls take.",
                                "vendor=\"%s\"", w->stage->vendor->name);
 }

@@ -209,7 +209,7 @@ struct worker {
     struct text key, value, text;
 
     struct metric *m_fetched, *m_done, *m_rejected, *m_unknown, *m_dropped, *m_on, *m_dead, *m_hand, *m_flight, *m_turns,
-        *m_parked, *m_look_rows, *m_look_batches, *m_record_rows, *m_record_batches, *m_seconds, *m_oldest, *m_pause;
+        *m_parked, *m_look_rows, *m_look_batches, *m_record_rows, *m_record_batches, *m_seconds, *m_oldest, *m_pause, *m_refused;
     struct call_metric call_metrics[16];
     int call_metric_count;
 };

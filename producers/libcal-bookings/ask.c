@@ -1,7 +1,6 @@
 #include "producers/libcal-bookings/ask.h"
 
 #include "common/log.h"
-#include "common/metrics.h"
 #include "producers/bookings/logins.h"
 
 #include <inttypes.h>
@@ -46,8 +45,7 @@ static struct fault exchange(struct producer *p, struct question *q)
     case ASK_QUESTION: libcal_question_request(&req, token.token, q->id_question); break;
     }
     TRY(producer_ask(p, reach.url, &req, (int)reach.timeout_ms, on_answer, q));
-    metric_add(metric_make(METRIC_COUNTER, "shelfwire_vendor_calls_total", "Calls to a vendor, by what came of them.",
-                           "vendor=\"libcal\",call=\"%s\",code=\"%s\"", call_names[q->what], q->answer.code), 1);
+    producer_called("libcal", call_names[q->what], &q->answer);
     log_debug("LibCal %s: %s", call_names[q->what], q->answer.reason);
     return FAULT_OK;
 }

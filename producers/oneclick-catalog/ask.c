@@ -103,8 +103,7 @@ static void on_answer(void *of, const struct http_response *res)
 
 static void note(const struct answer *a, const char *call)
 {
-    metric_add(metric_make(METRIC_COUNTER, "shelfwire_vendor_calls_total", "Calls to a vendor, by what came of them.",
-                           "vendor=\"oneclick\",call=\"%s\",code=\"%s\"", call, a->code), 1);
+    producer_called("oneclick", call, a);
     log_debug("OneClick %s: %s", call, a->reason);
 }
 

@@ -1,7 +1,6 @@
 #include "producers/webcheckout-allocations/ask.h"
 
 #include "common/log.h"
-#include "common/metrics.h"
 #include "producers/bookings/logins.h"
 
 #include <inttypes.h>
@@ -49,8 +48,7 @@ static struct fault exchange(struct producer *p, struct question *q)
     case ASK_PERSON: webcheckout_person_request(&req, api, session.token, q->oid); break;
     }
     TRY(producer_ask(p, reach.url, &req, (int)reach.timeout_ms, on_answer, q));
-    metric_add(metric_make(METRIC_COUNTER, "shelfwire_vendor_calls_total", "Calls to a vendor, by what came of them.",
-                           "vendor=\"webcheckout\",call=\"%s\",code=\"%s\"", call_names[q->what], q->answer.code), 1);
+    producer_called("webcheckout", call_names[q->what], &q->answer);
     log_debug("WebCheckout %s: %s", call_names[q->what], q->answer.reason);
     return FAULT_OK;
 }

@@ -598,6 +598,50 @@ static void test_reserve(void **state)
     }
 }
 
+/* ---- refused ---- */
+
+/* A log-in that fails otherwise does not say that the password is right. */
+static void test_password_refused(void **state)
+{
+    (void)state;
+    begin(&with_login, false);
+    assert_false(access_refused(&a));
+    server.says = "401";
+    log_in(1);
+    assert_true(access_refused(&a));
+    server.says = "503";
+    a.login_at_us = 0;
+    log_in(2);
+    assert_true(access_refused(&a));
+    server.says = "token-1";
+    a.login_at_us = 0;
+    log_in(3);
+    assert_false(access_refused(&a));
+}
+
+static void answered_on(int account, enum verdict verdict, enum cause cause)
+{
+    struct http_response res = {.end = HTTP_ANSWERED, .status = 200, .body = "", .error = ""};
+    struct answer answer = answer_make(verdict, cause, "said", "the reason");
+
+    access_answered(&a, account, 1, false, 0, &answer, &res);
+}
+
+/* One key of several: what the others are told does not end it, nor does an answer that is about something else. */
+static void test_key_refused(void **state)
+{
+    (void)state;
+    begin(&with_keys, false);
+    answered_on(1, LATER, CAUSE_CREDENTIALS);
+    assert_true(access_refused(&a));
+    answered_on(0, DONE, CAUSE_WORK);
+    assert_true(access_refused(&a));
+    answered_on(1, LATER, CAUSE_VENDOR);
+    assert_true(access_refused(&a));
+    answered_on(1, REJECTED, CAUSE_WORK);
+    assert_false(access_refused(&a));
+}
+
 /* ---- slots ---- */
 
 /* PostgreSQL's clock: microseconds since 1970. */
@@ -897,6 +941,8 @@ int main(void)
         TEST(test_accounts),
         TEST(test_two_waits),
         TEST(test_reserve),
+        TEST(test_password_refused),
+        TEST(test_key_refused),
         TEST(test_lease),
         TEST(test_slots),
         TEST(test_slots_come),
