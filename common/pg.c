@@ -6,16 +6,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* PGPASSWORD or the file it is in, read once: libpq knows only the first. */
+/*
+ * PGPASSWORD or what the file holds that it is in: libpq knows only the first. The file is read for each connection, for the password
+ * may be another one by now; while it cannot be, the old one stays.
+ */
 static struct fault read_password(const char **ret)
 {
-    static const char *password;
-    static bool is_read;
+    static char *from_file;
+    const char *password;
+    struct fault f = settings_value("PGPASSWORD", &password);
 
-    if (!is_read)
-        TRY(settings_value("PGPASSWORD", &password));
-    is_read = true;
-    *ret = password;
+    *ret = f.kind ? from_file : password;
+    if (f.kind)
+        return from_file ? FAULT_OK : f;
+    if (password && password != getenv("PGPASSWORD")) {
+        if (from_file)
+            explicit_bzero(from_file, strlen(from_file));
+        free(from_file);
+        from_file = (char *)(uintptr_t)password;
+    }
     return FAULT_OK;
 }
 

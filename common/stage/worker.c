@@ -129,6 +129,8 @@ static void turn(struct worker *w)
     if (w->suspect && w->consumer && kafka_heard_us(w->consumer) >= w->suspect_us)
         worker_trust(w);
     progress_serve(w);
+    if (settings_reread(loop_now(w->loop)))
+        access_renewed(&w->access);
     if (!*w->pause.since)
         access_serve(&w->access);
     if (w->consumer)
