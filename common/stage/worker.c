@@ -301,7 +301,8 @@ static const char intent_look[] =
     " OR i.state IN ('taken', 'unsure') AND (%s OR i.deadline < clock_timestamp() OR %s AND starts_with(i.owner, $5))"
     " RETURNING i.work_id, CASE WHEN i.tries > 1 THEN i.prior_state END AS prior_state, i.prior_owner) "
     "SELECT s.*, t.work_id IS NOT NULL AS taken, coalesce(t.prior_state, '') AS prior_state, coalesce(t.prior_owner, '') AS prior_owner,"
-    " s.ord & 1 = 0 AS fenced FROM seen s LEFT JOIN taken t ON s.nth = 1 AND s.wants AND t.work_id = s.work_id";
+    " s.ord & 1 = 0 AS fenced FROM seen s LEFT JOIN taken t ON s.nth = 1 AND s.wants AND t.work_id = s.work_id"
+    " ORDER BY s.ord"; /* and not as the work is called: what is finished first is then what Kafka may forget first */
 
 static char *compose_look(const struct worker *w, int *ret_params)
 {
