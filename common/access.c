@@ -45,6 +45,17 @@ static void forget_clock(struct access *a)
         a->clocks[i] = (struct access_clock){loop_now(a->loop), INT64_MIN, INT64_MAX};
 }
 
+static struct access_account new_account(const struct vendor *vendor, int place)
+{
+    struct access_account account = {.calls_left = -1};
+
+    hash_key(vendor->account_key ? vendor->account_key(place) : vendor->root(), account.hash);
+    /* 2 % apart from the even spacing: room for ACCESS_LATE_US and the way to PostgreSQL, so that no second sees more */
+    if (vendor->calls_per_second && *vendor->calls_per_second > 0)
+        account.spacing_us = (int64_t)(1020000.0 / *vendor->calls_per_second);
+    return account;
+}
+
 struct fault access_open(struct access *a, const struct vendor *vendor, struct loop *loop, struct http *http,
                          int concurrency, bool blind, void (*changed)(void *of), void *of)
 {
@@ -57,16 +68,30 @@ struct fault access_open(struct access *a, const struct vendor *vendor, struct l
     a->account_count = vendor->account_count ? vendor->account_count() : 1;
     if (a->account_count > ACCESS_ACCOUNTS_MAX)
         return FAULT(FATAL, "%s: %d accounts, at most %d", vendor->name, a->account_count, ACCESS_ACCOUNTS_MAX);
-    for (int i = 0; i < a->account_count; i++) {
-        struct access_account *account = &a->accounts[i];
-        hash_key(vendor->account_key ? vendor->account_key(i) : vendor->root(), account->hash);
-        /* 2 % apart from the even spacing: room for ACCESS_LATE_US and the way to PostgreSQL, so that no second sees more */
-        if (vendor->calls_per_second && *vendor->calls_per_second > 0)
-            account->spacing_us = (int64_t)(1020000.0 / *vendor->calls_per_second);
-        account->calls_left = -1;
-    }
+    for (int i = 0; i < a->account_count; i++)
+        a->accounts[i] = new_account(vendor, i);
     a->next_serial = 1;
     return FAULT_OK;
+}
+
+void access_renewed(struct access *a)
+{
+    int64_t now = loop_now(a->loop);
+    int count = a->vendor->account_count ? a->vendor->account_count() : 1;
+
+    a->account_count = count < ACCESS_ACCOUNTS_MAX ? count : ACCESS_ACCOUNTS_MAX;
+    for (int i = 0; i < a->account_count; i++) {
+        struct access_account *q = &a->accounts[i], fresh = new_account(a->vendor, i);
+        fresh.leasing = q->leasing; /* under the old key; its slots are used, or lost */
+        if (strcmp(q->hash, fresh.hash) != 0)
+            *q = fresh;
+        else if (q->paused_for_key)
+            q->paused_until_us = now;
+    }
+    if (*a->login_trouble)
+        a->login_at_us = now;
+    a->login_pause_us = 0;
+    a->changed(a->of);
 }
 
 void access_close(struct access *a)
@@ -87,6 +112,10 @@ static void login_failed(struct access *a, const struct answer *answer)
                   answer->reason);
     snprintf(a->login_trouble, sizeof a->login_trouble, "%s", answer->reason);
     a->login_refused |= answer->cause == CAUSE_CREDENTIALS;
+    if (answer->cause == CAUSE_CREDENTIALS && settings_reread_now()) {
+        access_renewed(a);
+        return;
+    }
     a->login_pause_us = a->login_pause_us ? a->login_pause_us * 2 : 500000;
     if (a->login_pause_us > LOGIN_PAUSE_MAX_US)
         a->login_pause_us = LOGIN_PAUSE_MAX_US;
@@ -342,6 +371,7 @@ static void pause_account(struct access *a, struct access_account *q, int64_t us
     if (q->paused_until_us < loop_now(a->loop))
         log_about(LOG_WARN, a->vendor->name, "no calls for %.1f s: %s", (double)us / 1e6, why);
     q->paused_until_us = until;
+    q->paused_for_key = false;
     q->slot_count = 0;
     snprintf(q->paused_why, sizeof q->paused_why, "%s", why);
     if (tell)
@@ -405,7 +435,12 @@ void access_answered(struct access *a, int account, uint32_t key, bool blamed_be
         case CAUSE_CREDENTIALS:
             log_about(LOG_ERROR, a->vendor->name, "%s", answer->reason);
             q->refused = true;
+            if (settings_reread_now()) {
+                access_renewed(a);
+                break;
+            }
             pause_account(a, q, CREDENTIALS_PAUSE_US, answer->reason, false);
+            q->paused_for_key = q->paused_until_us <= now + CREDENTIALS_PAUSE_US;
             break;
         case CAUSE_VENDOR:
         case CAUSE_WORK:

@@ -33,6 +33,7 @@ struct access_account {
     int64_t pause_to_write_us; /* to be told to the others; 0: nothing */
     int64_t calls_left;        /* -1: the vendor has not said */
     bool refused;              /* the key, when it was last used */
+    bool paused_for_key;       /* and that is why */
 };
 
 /* By how much our clock is ahead of PostgreSQL's, at least and at most. */
@@ -96,6 +97,9 @@ void access_lease_failed(struct access *a, int account);
 
 /* A pause another worker wrote. */
 void access_paused(struct access *a, const char *hash, int64_t paused_us, const char *why);
+
+/* Keys, passwords were read again: what was refused is tried at once, a key that is another one has nothing behind it. */
+void access_renewed(struct access *a);
 
 /* For how long no account may be called yet; 0: one may. */
 int64_t access_paused_us(const struct access *a);

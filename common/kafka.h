@@ -96,6 +96,12 @@ struct fault kafka_committed(const char *program, const char *group, const char 
 struct fault kafka_offset_since(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t since_ms, int timeout_ms,
                                 int64_t *ret_offset);
 
+/*
+ * For how long Kafka keeps a message of each topic, at most (retention.ms, and segment.ms: a log is cut by whole segments), in
+ * milliseconds; -1: without end; -2: it does not say, as of a topic there is not. Waits for the answer. RETRY: none within timeout_ms.
+ */
+struct fault kafka_keeps(rd_kafka_t *rk, const char *const *topics, int count, int timeout_ms, int64_t *ret_ms);
+
 /* ---- consuming ---- */
 
 struct kafka_consumer;

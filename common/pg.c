@@ -2,21 +2,31 @@
 
 #include "common/answer.h"
 #include "common/settings.h"
+#include "common/text.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* PGPASSWORD or the file it is in, read once: libpq knows only the first. */
+/*
+ * PGPASSWORD or what the file holds that it is in: libpq knows only the first. The file is read for each connection, for the password
+ * may be another one by now; while it cannot be, the old one stays. Of each thread, for monitor connects on two.
+ */
 static struct fault read_password(const char **ret)
 {
-    static const char *password;
-    static bool is_read;
+    static _Thread_local char from_file[1024];
+    const char *password;
+    struct fault f = settings_value("PGPASSWORD", &password);
 
-    if (!is_read)
-        TRY(settings_value("PGPASSWORD", &password));
-    is_read = true;
-    *ret = password;
-    return FAULT_OK;
+    *ret = f.kind ? from_file : password;
+    if (f.kind)
+        return *from_file ? FAULT_OK : f;
+    if (!password || password == getenv("PGPASSWORD"))
+        return FAULT_OK;
+    bool fits = text_copy(from_file, sizeof from_file, password);
+    explicit_bzero((char *)(uintptr_t)password, strlen(password));
+    free((char *)(uintptr_t)password);
+    *ret = from_file;
+    return fits ? FAULT_OK : FAULT(MISUSE, "PGPASSWORD_FILE: longer than %zu bytes", sizeof from_file - 1);
 }
 
 void pg_parameters(const char *application_name, const char *keywords[8], const char *values[8])

@@ -1,6 +1,7 @@
 #include "common/settings.h"
 
 #include "common/json.h"
+#include "common/log.h"
 #include "common/scoped.h"
 #include "common/text.h"
 
@@ -39,31 +40,40 @@ static struct fault read_file(const char *name, const char *path, const char **r
     return FAULT_OK;
 }
 
-/* A lone line break is none: systemd wants a default of a credential that need not be there, and takes no empty one. */
-static struct fault read_credential(const char *name, const char **ret)
+enum { PATH_SIZE = 4096 };
+
+/*
+ * The file a setting's value is in; "" when it is in none. A credential that is a lone line break is none: systemd wants a default
+ * of one that need not be there, and takes no empty one.
+ */
+static void find_file(const char *name, char ret[PATH_SIZE])
 {
-    const char *folder = getenv("CREDENTIALS_DIRECTORY");
-    char path[4096];
+    const char *value = getenv(name), *folder = getenv("CREDENTIALS_DIRECTORY");
+    char with_file[96];
     struct stat found;
 
-    if (!folder || (size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path || stat(path, &found) || found.st_size < 2)
-        return FAULT_OK;
-    return read_file(name, path, ret);
+    snprintf(with_file, sizeof with_file, "%s_FILE", name);
+    const char *path = getenv(with_file);
+    ret[0] = '\0';
+    if (path && *path) {
+        if ((size_t)snprintf(ret, PATH_SIZE, "%s", path) >= PATH_SIZE)
+            ret[PATH_SIZE - 1] = '\0'; /* there is no such file */
+    } else if (!value || !*value) {
+        if (!folder || (size_t)snprintf(ret, PATH_SIZE, "%s/%s", folder, name) >= PATH_SIZE || stat(ret, &found) || found.st_size < 2)
+            ret[0] = '\0';
+    }
 }
 
 struct fault settings_value(const char *name, const char **ret)
 {
-    char with_file[96];
     const char *value = getenv(name);
+    char path[PATH_SIZE];
 
-    snprintf(with_file, sizeof with_file, "%s_FILE", name);
-    const char *path = getenv(with_file);
-    if (value && !*value)
-        value = NULL;
-    *ret = value;
-    if (!path || !*path)
-        return value ? FAULT_OK : read_credential(name, ret);
-    if (value)
+    find_file(name, path);
+    *ret = value && *value ? value : NULL;
+    if (!*path)
+        return FAULT_OK;
+    if (*ret)
         return FAULT(MISUSE, "%s and %s_FILE are both set: unset one", name, name);
     return read_file(name, path, ret);
 }
@@ -83,6 +93,12 @@ static struct fault read_list(const struct setting *s, const char *value)
             free(copy);
             *list = (struct setting_list){0};
             return FAULT(MISUSE, "%s: an item of the comma list is empty", s->name);
+        }
+        if (s->most > 0 && list->count >= (int)s->most) {
+            free(list->items);
+            free(copy);
+            *list = (struct setting_list){0};
+            return FAULT(MISUSE, "%s: more than %d items", s->name, (int)s->most);
         }
         char **items = realloc(list->items, (size_t)(list->count + 1) * sizeof *items);
         if (!items)
@@ -199,8 +215,152 @@ static struct fault read_value(const struct setting *s, const char *value)
     return FAULT_OK;
 }
 
+/* ---- secrets whose files change ---- */
+
+enum { LOOK_US = 1000000 };
+
+/* A file as it was when it was read. */
+struct followed {
+    char name[80], path[PATH_SIZE];
+    struct stat seen;
+    bool said; /* that it cannot be read */
+    struct setting setting; /* or, when it has no name, `changed` */
+    settings_changed *changed;
+    void *of;
+    struct followed *next;
+};
+
+static struct followed *followed;
+static int64_t looked_us;
+unsigned settings_changes;
+
+/* Before it is read: what changes in between is read once more. */
+static struct followed *follow(const char *name)
+{
+    char path[PATH_SIZE];
+    struct followed *f;
+
+    find_file(name, path);
+    for (f = followed; f; f = f->next)
+        if (!strcmp(f->name, name))
+            break;
+    if (!f && *path && (f = calloc(1, sizeof *f))) {
+        f->next = followed;
+        followed = f;
+    }
+    if (!f)
+        return NULL;
+    text_copy(f->name, sizeof f->name, name);
+    text_copy(f->path, sizeof f->path, path);
+    if (stat(path, &f->seen))
+        f->seen = (struct stat){0};
+    return f;
+}
+
+void settings_follow(const char *name, settings_changed *changed, void *of)
+{
+    struct followed *f = follow(name);
+
+    if (f) {
+        f->changed = changed;
+        f->of = of;
+    }
+}
+
+static void wipe(char *text)
+{
+    if (text)
+        explicit_bzero(text, strlen(text));
+}
+
+static void list_free(struct setting_list *list)
+{
+    for (int i = 0; i < list->count; i++)
+        wipe(list->items[i]);
+    if (list->count)
+        free(list->items[0]); /* it begins where the copy does */
+    free(list->items);
+}
+
+/* value: ours, or in the setting's place from here on. */
+static struct fault renew(const struct setting *s, char *value)
+{
+    struct setting_list list = {0};
+    const char *text = NULL;
+    struct setting fresh = *s;
+
+    fresh.to = s->type == SET_LIST ? (void *)&list : (void *)&text;
+    struct fault f = read_value(&fresh, value);
+    if (f.kind || s->type == SET_LIST) {
+        wipe(value);
+        free(value);
+    }
+    if (f.kind)
+        return f;
+    if (s->type == SET_LIST) {
+        list_free(s->to);
+        *(struct setting_list *)s->to = list;
+    } else {
+        char *old = *(char **)s->to;
+        *(const char **)s->to = text;
+        wipe(old);
+        free(old);
+    }
+    return FAULT_OK;
+}
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/* What cannot be read, or makes no sense, is looked at again next time: somebody may be writing it. */
+static bool reread(struct followed *at)
+{
+    struct stat now = {0};
+    const char *value = NULL;
+
+    if ((!at->setting.name && !at->changed) || (!stat(at->path, &now) && same_file(&now, &at->seen)))
+        return false;
+    struct fault f = read_file(at->name, at->path, &value);
+    if (!f.kind && at->setting.name)
+        f = renew(&at->setting, (char *)(uintptr_t)value);
+    else if (!f.kind)
+        at->changed(at->of, at->name, (char *)(uintptr_t)value);
+    if (f.kind) {
+        if (!at->said)
+            log_error("%s; the value it had stays", f.what);
+        at->said = true;
+        return false;
+    }
+    at->seen = now;
+    at->said = false;
+    log_info("%s was read again", at->name);
+    return true;
+}
+
+bool settings_reread_now(void)
+{
+    bool any = false;
+
+    for (struct followed *f = followed; f; f = f->next)
+        any |= reread(f);
+    settings_changes += any;
+    return any;
+}
+
+bool settings_reread(int64_t now_us)
+{
+    if (now_us - looked_us < LOOK_US && looked_us)
+        return false;
+    looked_us = now_us;
+    return settings_reread_now();
+}
+
 static struct fault load(const struct setting *s)
 {
+    struct followed *file = s->type == SET_SECRET || (s->secret && s->type == SET_LIST) ? follow(s->name) : NULL;
     const char *value;
 
     TRY(settings_value(s->name, &value));
@@ -214,6 +374,8 @@ static struct fault load(const struct setting *s)
     }
     struct fault f = read_value(s, value);
     bool kept = !f.kind && (s->type == SET_TEXT || s->type == SET_SECRET);
+    if (file && from_file && !f.kind)
+        file->setting = *s;
     if (from_file && !kept)
         free((void *)(uintptr_t)value);
     return f;

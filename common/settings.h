@@ -5,6 +5,11 @@
  * Every setting NAME may also be given as NAME_FILE: the path of a file that holds the value (a secret), of which one
  * final line break is dropped. Both at once is an error. An empty value counts as not set. One that is neither, and has a file of
  * its name among systemd's credentials ($CREDENTIALS_DIRECTORY, LoadCredential=), is that file's.
+ *
+ * Secrets (SET_SECRET, .secret) that are files' are read again when their file has changed, without a restart: settings_reread,
+ * which every loop calls. What was read then takes the old value's place, which is wiped and freed: nobody keeps a pointer to one.
+ * A file that is gone, empty or wrong just now is logged once, and the old value stays.
+ *
  * The first thing wrong is returned as a MISUSE fault that names the setting, what was expected, and what to do; the
  * value of a SECRET is never shown.
  */
@@ -13,6 +18,7 @@
 
 #include "common/fault.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -38,7 +44,7 @@ struct setting {
     enum setting_type type;
     const char *fallback; /* as it would be written; NULL: none */
     bool required, secret; /* secret: of another type than SET_SECRET, and no less one */
-    double least, most;
+    double least, most; /* of a SET_LIST: how many items at most; 0: any number */
     const char *choices;
     const char *help;
     void *to;
@@ -49,6 +55,18 @@ struct fault settings_load(const struct setting *const *tables);
 
 /* The value of an environment variable, of the file it names, or of the credential of that name; NULL when none is set. Kept for ever. */
 struct fault settings_value(const char *name, const char **ret);
+
+/*
+ * Looks for changed files, at most once a second of `now_us`, or at once: when a vendor has refused what we have. True: something
+ * was read again, and settings_changes is another number.
+ */
+bool settings_reread(int64_t now_us);
+bool settings_reread_now(void);
+extern unsigned settings_changes;
+
+/* The same for a value that is in no table: `changed` is told the new one, which is then its own. Nothing when it is no file's. */
+typedef void settings_changed(void *of, const char *name, char *value);
+void settings_follow(const char *name, settings_changed *changed, void *of);
 
 void settings_help(FILE *to, const struct setting *const *tables);
 

@@ -92,6 +92,7 @@ struct stage {
     const struct vendor *vendor;
     const struct setting *const *tables; /* the settings: the stage's own and its vendor's; at most 5, NULL-terminated */
     enum stage_call call;
+    unsigned changes;     /* the steps whose call changes something at the vendor, a bit each; none with CALL_READS */
     const char *const *call_names; /* by step: "createVisitor", …; as they stand in `attempts` and the metrics */
     size_t job_size;
     const char *concurrency; /* CONCURRENCY's default */
@@ -142,5 +143,7 @@ struct stage {
 };
 
 int stage_main(const struct stage *stage, int argc, char **argv);
+
+extern int64_t stage_dry_run; /* DRY_RUN: no call of `changes` is made, so what it would have brought is not there */
 
 #endif

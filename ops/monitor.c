@@ -290,7 +290,8 @@ static struct fault erase(PGconn *conn, const char *id, bool dry_run)
     if (!id)
         return FAULT(MISUSE, "erase wants an id; see monitor --help");
     TRY(pg_do(conn, "BEGIN"));
-    TRY(pg_run(conn, &rows, "SELECT * FROM person_erase($1, $2)", 2, (const char *const[]){id, who()}));
+    TRY(pg_run(conn, &rows, "SELECT what, CASE what WHEN 'kafka_until' THEN to_timestamp(erased)::text ELSE erased::text END"
+                            " FROM person_erase($1, $2)", 2, (const char *const[]){id, who()}));
     print_rows(rows);
     return pg_do(conn, dry_run ? "ROLLBACK" : "COMMIT");
 }

@@ -26,7 +26,7 @@ static int64_t calls_left_min, timeout_ms, remember_hours, recheck_minutes;
 static const struct setting settings[] = {
     {"ALMA_URL", SET_URL, NULL, .required = true, .to = &alma_url,
      .help = "root of Alma's API, before /almaws/v1: https://api-na.hosted.exlibrisgroup.com"},
-    {"ALMA_API_KEYS", SET_LIST, NULL, .required = true, .secret = true, .to = &alma_keys,
+    {"ALMA_API_KEYS", SET_LIST, NULL, .required = true, .secret = true, .most = ACCESS_ACCOUNTS_MAX, .to = &alma_keys,
      .help = "API keys with read access to users, comma separated: one institution zone each, asked in this order"},
     {"ALMA_CALLS_PER_SECOND", SET_NUMBER, "10", .least = 0.01, .most = 1000, .to = &calls_per_second,
      .help = "share of the institution's 25 calls a second that all workers together may use, per key"},
@@ -54,19 +54,13 @@ static const struct vendor alma = {
 struct job {
     struct booking booking;
     int key;            /* which of ALMA_API_KEYS is being asked */
+    unsigned keys_as_of; /* settings_changes: of other keys the first is asked again */
     char day[11];       /* of the visit, local */
     char email[129];    /* of the booking, lower case; "" */
     struct alma_user user;
     bool asked;         /* Alma was: what it said is to be written */
     struct person_flags flags;
 };
-
-static struct fault settled(void)
-{
-    if (alma_keys.count > ACCESS_ACCOUNTS_MAX)
-        return FAULT(MISUSE, "ALMA_API_KEYS: %d keys, at most %d", alma_keys.count, ACCESS_ACCOUNTS_MAX);
-    return FAULT_OK;
-}
 
 static struct fault decode(const char *value, size_t len, void *ret_job)
 {
@@ -77,7 +71,14 @@ static struct fault decode(const char *value, size_t len, void *ret_job)
 
 static const char *key(const void *job) { return ((const struct job *)job)->booking.asked_id; }
 static const char *subject(const void *job) { return ((const struct job *)job)->booking.appt_id; }
-static int account(const void *job) { return ((const struct job *)job)->key; }
+
+/* There may be fewer than when it was looked up. */
+static int account(const void *of)
+{
+    const struct job *job = of;
+
+    return job->key < alma_keys.count ? job->key : 0;
+}
 
 /* ---- what is known already ---- */
 
@@ -114,6 +115,7 @@ static enum look_end looked(void *of, const struct look_row *row, enum prior pri
     if (look_true(row, L_PAUSED))
         return LOOK_WAIT;
     job->key = 0;
+    job->keys_as_of = settings_changes;
     job->asked = false;
     text_copy(job->day, sizeof job->day, look_text(row, L_DAY));
     text_copy(job->email, sizeof job->email, look_text(row, L_EMAIL));
@@ -138,7 +140,7 @@ static void request(const void *of, struct http_request *req, const char *token)
     const struct job *job = of;
 
     (void)token;
-    alma_user_request(req, job->booking.asked_id, alma_keys.items[job->key]);
+    alma_user_request(req, job->booking.asked_id, alma_keys.items[account(job)]);
 }
 
 static struct answer judge(struct job *job)
@@ -168,8 +170,10 @@ static struct answer interpret(void *of, const struct http_response *res)
     if (a.verdict == DONE)
         return judge(job);
     if (a.verdict == REJECTED && !strcmp(a.code, "not_found")) {
-        if (job->key + 1 < alma_keys.count) {
-            job->key++;
+        bool others = job->keys_as_of != settings_changes;
+        if (others || job->key + 1 < alma_keys.count) {
+            job->key = others ? 0 : job->key + 1;
+            job->keys_as_of = settings_changes;
             a.verdict = AGAIN;
             return a;
         }
@@ -185,13 +189,16 @@ static const char record_sql[] =
     " $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::bool[], $17::text[], $18::int[])"
     " AS s(appt_id, asked_id, verdict, code, reason, asked, primary_id, barcode, user_group, group_desc, first_name, last_name,"
     " emails, expiry, status, blocked, flags, retry_s)),"
+    /* who was erased while Alma was asked does not come back */
+    "kept AS MATERIALIZED (SELECT appt_id FROM appts WHERE appt_id = ANY ($1::text[]::uuid[]) AND erased_at IS NULL),"
     "people AS (INSERT INTO users AS u (primary_id, barcode, user_group, group_desc, first_name, last_name, emails, expiry_date, status, blocked, checked_at)"
     " SELECT DISTINCT ON (primary_id) primary_id, barcode, user_group, group_desc, first_name, last_name, emails::text[], expiry::date, status, blocked, clock_timestamp()"
-    " FROM said WHERE asked ORDER BY primary_id"
+    " FROM said WHERE asked AND appt_id::uuid IN (SELECT appt_id FROM kept) ORDER BY primary_id"
     " ON CONFLICT (primary_id) DO UPDATE SET barcode = excluded.barcode, user_group = excluded.user_group, group_desc = excluded.group_desc,"
     " first_name = excluded.first_name, last_name = excluded.last_name, emails = excluded.emails, expiry_date = excluded.expiry_date,"
     " status = excluded.status, blocked = excluded.blocked, checked_at = excluded.checked_at),"
-    "ids AS (INSERT INTO asked_ids (asked_id, primary_id) SELECT DISTINCT ON (asked_id) asked_id, primary_id FROM said WHERE asked ORDER BY asked_id"
+    "ids AS (INSERT INTO asked_ids (asked_id, primary_id) SELECT DISTINCT ON (asked_id) asked_id, primary_id FROM said WHERE asked"
+    " AND appt_id::uuid IN (SELECT appt_id FROM kept) ORDER BY asked_id"
     " ON CONFLICT (asked_id) DO UPDATE SET primary_id = excluded.primary_id, checked_at = clock_timestamp()),"
     "windows AS (UPDATE appts p SET answer = CASE s.verdict WHEN 'done' THEN NULL WHEN 'dead' THEN 'set_aside' ELSE s.code END,"
     " reason = CASE s.verdict WHEN 'done' THEN NULL ELSE s.reason END, answered_at = clock_timestamp(),"
@@ -295,7 +302,7 @@ static const struct stage bookings_new = {
     .name = "bookings-new", .consumes = "bookings.new", .produces = "users.resolve",
     .about = "asks Alma who booked, and whether they may enter",
     .vendor = &alma, .tables = tables, .call = CALL_READS, .call_names = call_names, .job_size = sizeof(struct job),
-    .concurrency = "10", .timeout_ms = &timeout_ms, .settled = settled, .check = check,
+    .concurrency = "10", .timeout_ms = &timeout_ms, .check = check,
     .decode = decode, .key = key, .subject = subject,
     .look_names = "appt_id, asked_id", .look_columns = 2, .look_sql = look_sql, .look_put = look_put, .looked = looked,
     .account = account, .request = request, .answer = interpret,

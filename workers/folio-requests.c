@@ -589,6 +589,7 @@ static const struct stage folio_requests = {
     .name = "folio-requests", .consumes = "folio.requests",
     .about = "does at FOLIO what patrons ask for: accounts, renewals, holds, cancellations",
     .vendor = &folio, .tables = tables, .call = CALL_ASKABLE, .patient = true, .call_names = call_names,
+    .changes = 1u << RENEW | 1u << HOLD_ITEM | 1u << HOLD_INSTANCE | 1u << CANCEL,
     .job_size = sizeof(struct job), .concurrency = "4", .timeout_ms = &timeout_ms, .settled = settled, .check = check,
     .decode = decode, .release = release, .key = request_key, .subject = request_subject, .step = step,
     .look_names = request_look_names, .look_columns = 1, .look_sql = request_look_sql, .look_put = request_look_put, .looked = looked,

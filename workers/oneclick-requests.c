@@ -238,6 +238,8 @@ static const struct stage oneclick_requests = {
     .name = "oneclick-requests", .consumes = "oneclick.requests",
     .about = "carries out what patrons ask of OneClick: loans, holds, magazines, downloads, the search",
     .vendor = &oneclick, .tables = tables, .call = CALL_ASKABLE, .patient = true, .call_names = call_names,
+    .changes = 1u << CREATE | 1u << CHECKOUT | 1u << RENEW | 1u << RETURN | 1u << HOLD | 1u << CANCEL | 1u << MAGAZINE |
+               1u << MAGAZINE_RETURN,
     .job_size = sizeof(struct job), .concurrency = "4", .timeout_ms = &oneclick_timeout_ms, .settled = settled,
     .check = oneclick_check,
     .decode = decode, .release = release, .key = request_key, .subject = request_subject, .step = step,

@@ -86,7 +86,7 @@ static enum look_end looked(void *of, const struct look_row *row, enum prior pri
     }
     if (look_true(row, L_PAUSED))
         return LOOK_WAIT;
-    if (look_null(row, L_VISITOR)) {
+    if (look_null(row, L_VISITOR) && !stage_dry_run) {
         *ret = answer_make(REJECTED, CAUSE_WORK, "visitor_gone", "the gate's visitor for this person is not known; found out again");
         return LOOK_ANSWER;
     }
@@ -246,7 +246,7 @@ static const char *const call_names[] = {[CREATE] = "createPreReg", [CHECK_VISIT
 static const struct stage prereg_create = {
     .name = "prereg-create", .consumes = "prereg.create",
     .about = "makes the pre-registration of an access window at PassagePoint, once",
-    .vendor = &gate, .tables = tables, .call = CALL_BLIND, .call_names = call_names, .job_size = sizeof(struct job),
+    .vendor = &gate, .tables = tables, .call = CALL_BLIND, .changes = 1u << CREATE, .call_names = call_names, .job_size = sizeof(struct job),
     .concurrency = "4", .timeout_ms = &timeout_ms, .check = check,
     .decode = gate_decode, .key = gate_key, .subject = gate_subject, .step = step,
     .look_names = "appt_id, primary_id", .look_columns = 2, .look_sql = look_sql, .look_put = gate_look_put, .looked = looked,

@@ -44,7 +44,8 @@ static int step(const void *job) { return (int)((const struct job *)job)->step; 
 enum { L_ORD, L_WORK, L_WANTS, L_KNOWN, L_LIVE, L_BARCODE, L_THERE, L_FIRST, L_LAST, L_EMAIL, L_GROUP, L_DESC, L_PAUSED };
 
 static const char look_sql[] =
-    "SELECT a.ord, coalesce(u.barcode, a.primary_id) AS work_id,"
+    /* the card names the work, and is not to be read in the history */
+    "SELECT a.ord, encode(sha256(convert_to(coalesce(u.barcode, a.primary_id), 'UTF8')), 'hex') AS work_id,"
     " coalesce(p.wanted AND p.prereg_id IS NULL AND p.ends_at > clock_timestamp() AND p.answer IS DISTINCT FROM 'unknown' AND p.answer IS DISTINCT FROM 'refused_by_desk'"
     " AND u.barcode IS NOT NULL AND (u.visitor_id IS NULL OR u.visitor_barcode IS DISTINCT FROM u.barcode) AND h.pause_id IS NULL, false) AS wants,"
     " p.appt_id IS NOT NULL AS known,"
@@ -180,7 +181,7 @@ static const char *const call_names[] = {[CREATE] = "createVisitor", [ASK] = "by
 static const struct stage users_resolve = {
     .name = "users-resolve", .consumes = "users.resolve", .produces = "prereg.create",
     .about = "makes sure PassagePoint has a visitor for the person's card",
-    .vendor = &gate, .tables = tables, .call = CALL_ASKABLE, .call_names = call_names, .job_size = sizeof(struct job),
+    .vendor = &gate, .tables = tables, .call = CALL_ASKABLE, .changes = 1u << CREATE, .call_names = call_names, .job_size = sizeof(struct job),
     .concurrency = "8", .timeout_ms = &timeout_ms, .check = check,
     .decode = gate_decode, .key = gate_key, .subject = gate_subject, .step = step,
     .look_names = "appt_id, primary_id", .look_columns = 2, .look_sql = look_sql, .look_put = gate_look_put, .looked = looked,

@@ -414,6 +414,7 @@ static const char *const call_names[] = {[WISE_TOKEN] = "proxyauthentication", [
 static const struct stage wise_holds_place = {
     .name = "wise-holds-place", .consumes = "wise.holds.place", .about = "places, cancels and lists patrons' holds at Wise",
     .vendor = &wise, .tables = tables, .call = CALL_ASKABLE, .patient = true, .call_names = call_names,
+    .changes = 1u << PLACE | 1u << PLACE_SEVERAL | 1u << CANCEL,
     .job_size = sizeof(struct job), .concurrency = "4", .timeout_ms = &wise_timeout_ms, .settled = wise_settled,
     .check = wise_check,
     .decode = wise_decode, .release = release, .key = request_key, .subject = request_subject, .step = wise_step,

@@ -23,6 +23,13 @@ enum kafka_role { KAFKA_PRODUCES, KAFKA_CONSUMES, KAFKA_CONSUMES_FAST };
 struct fault kafka_configure(rd_kafka_conf_t **ret, const char *program, enum kafka_role role);
 
 /*
+ * A client that lives for long: when the file of KAFKA_SASL_USERNAME or _PASSWORD has changed (settings_reread), its next connection
+ * is made with what is in there now. Others are configured anew each time.
+ */
+void kafka_client_made(rd_kafka_t *rk);
+void kafka_client_gone(rd_kafka_t *rk);
+
+/*
  * A broker that is there and does not answer in time is given twice as much at the next try, four seconds at most, or one that is
  * slow for good would be asked for ever. kafka_patience hears what came of a try, and returns it.
  */

@@ -266,6 +266,7 @@ static struct fault consumer_start(struct kafka_consumer *c)
         rd_kafka_conf_destroy(conf);
         return kafka_unusable(why);
     }
+    kafka_client_made(c->rk);
     rd_kafka_poll_set_consumer(c->rk);
     rd_kafka_queue_t *queue = rd_kafka_queue_get_consumer(c->rk);
     rd_kafka_queue_io_event_enable(queue, c->event_fd, &(uint64_t){1}, sizeof(uint64_t));
@@ -343,6 +344,7 @@ static void consumer_stop(struct kafka_consumer *c)
     rd_kafka_consumer_close(c->rk); /* calls on_rebalance, which gives everything back */
     while (c->partitions)
         partition_drop(c, c->partitions);
+    kafka_client_gone(c->rk);
     rd_kafka_destroy(c->rk);
     c->rk = NULL;
     c->joined = false;

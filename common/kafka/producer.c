@@ -55,6 +55,7 @@ static struct fault producer_start(struct kafka_producer *p)
         rd_kafka_conf_destroy(conf);
         return kafka_unusable(why);
     }
+    kafka_client_made(p->rk);
     rd_kafka_queue_t *queue = rd_kafka_queue_get_main(p->rk);
     rd_kafka_queue_io_event_enable(queue, p->event_fd, &(uint64_t){1}, sizeof(uint64_t));
     rd_kafka_queue_destroy(queue);
@@ -91,6 +92,7 @@ static void producer_reopen(void *of, uint32_t events)
     rd_kafka_purge(p->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
     rd_kafka_flush(p->rk, 1000); /* calls `delivered` with an error for each */
     forget_topics(p);
+    kafka_client_gone(p->rk);
     rd_kafka_destroy(p->rk);
     p->fatal = false;
     struct fault f = producer_start(p);
@@ -148,6 +150,7 @@ void kafka_producer_close(struct kafka_producer *p, int flush_ms)
     forget_topics(p);
     loop_timer_stop(p->loop, &p->reopen_timer);
     loop_watch(p->loop, &p->watch, -1, 0, NULL, NULL);
+    kafka_client_gone(p->rk);
     rd_kafka_destroy(p->rk);
     close(p->event_fd);
     free(p);

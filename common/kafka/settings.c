@@ -118,13 +118,68 @@ static struct fault set(rd_kafka_conf_t *conf, const char *property, const char 
     return FAULT_OK;
 }
 
-/* The properties given as KAFKA_*, read once: a file of a secret may be gone later, and each reading would be kept. */
+/* The properties given as KAFKA_*, read once, but for a log-in whose file has changed: a file of a secret may be gone later. */
 static struct given {
     char variable[160], property[128];
     const char *value;
 } *given;
 static int given_count;
 static bool given_read;
+
+static rd_kafka_t *clients[8];
+
+static const char *given_value(const char *property)
+{
+    for (int i = 0; i < given_count; i++)
+        if (!strcmp(given[i].property, property))
+            return given[i].value;
+    return NULL;
+}
+
+static void set_login(rd_kafka_t *rk)
+{
+    const char *username = given_value("sasl.username"), *password = given_value("sasl.password");
+    rd_kafka_error_t *error = username && password ? rd_kafka_sasl_set_credentials(rk, username, password) : NULL;
+
+    if (error)
+        log_warn("Kafka: %s", rd_kafka_error_string(error));
+    rd_kafka_error_destroy(error);
+}
+
+static void on_changed(void *of, const char *variable, char *value)
+{
+    (void)of;
+    for (int i = 0; i < given_count; i++) {
+        if (strcmp(given[i].variable, variable) != 0)
+            continue;
+        char *old = (char *)(uintptr_t)given[i].value;
+        given[i].value = value;
+        explicit_bzero(old, strlen(old));
+        free(old);
+    }
+    for (size_t i = 0; i < COUNT(clients); i++)
+        if (clients[i])
+            set_login(clients[i]);
+}
+
+static void replace_client(rd_kafka_t *old, rd_kafka_t *fresh)
+{
+    for (size_t i = 0; i < COUNT(clients); i++)
+        if (clients[i] == old) {
+            clients[i] = fresh;
+            return;
+        }
+}
+
+void kafka_client_made(rd_kafka_t *rk)
+{
+    replace_client(NULL, rk);
+}
+
+void kafka_client_gone(rd_kafka_t *rk)
+{
+    replace_client(rk, NULL);
+}
 
 static struct fault add_given(const char *variable)
 {
@@ -133,6 +188,8 @@ static struct fault add_given(const char *variable)
     snprintf(it.variable, sizeof it.variable, "%s", variable);
     if (!property_of(variable, strlen(variable), it.property) || !strcmp(variable, "KAFKA_BOOTSTRAP_SERVERS"))
         return FAULT_OK;
+    if (!strcmp(it.property, "sasl.username") || !strcmp(it.property, "sasl.password"))
+        settings_follow(variable, on_changed, NULL);
     TRY(settings_value(variable, &it.value));
     if (!it.value)
         return FAULT_OK;
@@ -177,10 +234,7 @@ static const char *property(const char *name)
 {
     struct fault f = read_environment(); /* what is wrong with it was said at the start */
 
-    for (int i = 0; !f.kind && i < given_count; i++)
-        if (!strcmp(given[i].property, name))
-            return given[i].value;
-    return NULL;
+    return f.kind ? NULL : given_value(name);
 }
 
 const char *kafka_instance(void)

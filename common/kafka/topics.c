@@ -134,6 +134,60 @@ struct fault kafka_ensure_topics(rd_kafka_t *rk, const struct kafka_topic_plan *
     return f;
 }
 
+static int64_t whole_number(const rd_kafka_ConfigResource_t *of, const char *property)
+{
+    size_t n;
+    const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(of, &n);
+
+    for (size_t i = 0; i < n; i++) {
+        const char *value = rd_kafka_ConfigEntry_value(entries[i]);
+        if (!strcmp(rd_kafka_ConfigEntry_name(entries[i]), property) && value)
+            return strtoll(value, NULL, 10);
+    }
+    return -2;
+}
+
+static int64_t keeps(const rd_kafka_ConfigResource_t *topic)
+{
+    int64_t retention_ms = whole_number(topic, "retention.ms"), segment_ms = whole_number(topic, "segment.ms");
+
+    if (rd_kafka_ConfigResource_error(topic) || retention_ms < 0)
+        return rd_kafka_ConfigResource_error(topic) ? -2 : retention_ms;
+    return segment_ms > 0 && retention_ms < INT64_MAX - segment_ms ? retention_ms + segment_ms : retention_ms;
+}
+
+struct fault kafka_keeps(rd_kafka_t *rk, const char *const *topics, int count, int timeout_ms, int64_t *ret_ms)
+{
+    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+    rd_kafka_ConfigResource_t **asked = calloc((size_t)count + 1, sizeof *asked);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    size_t n = 0;
+
+    rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, NULL, 0);
+    for (int i = 0; i < count; i++)
+        asked[i] = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topics[i]);
+    rd_kafka_DescribeConfigs(rk, asked, (size_t)count, options, queue);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, timeout_ms);
+    struct fault f = !event ? FAULT(RETRY, "Kafka does not say how long it keeps messages")
+                   : rd_kafka_event_error(event) ? FAULT(RETRY, "how long Kafka keeps messages: %s", rd_kafka_event_error_string(event))
+                   : FAULT_OK;
+    const rd_kafka_ConfigResource_t **told =
+        f.kind ? NULL : rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(event), &n);
+    for (int i = 0; i < count; i++) {
+        ret_ms[i] = -2;
+        for (size_t k = 0; k < n; k++)
+            if (!strcmp(rd_kafka_ConfigResource_name(told[k]), topics[i]))
+                ret_ms[i] = keeps(told[k]);
+    }
+    if (event)
+        rd_kafka_event_destroy(event);
+    rd_kafka_ConfigResource_destroy_array(asked, (size_t)count);
+    free(asked);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_AdminOptions_destroy(options);
+    return f;
+}
+
 struct fault kafka_not_committed(const char *group, rd_kafka_resp_err_t err)
 {
     if (err == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED || err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)

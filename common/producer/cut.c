@@ -166,6 +166,27 @@ static struct fault look_at_readers(struct producer *p)
     return f.kind ? f : undecided;
 }
 
+/* For whoever asks when Kafka has forgotten a person (schemas/sql, 009). */
+static struct fault note_keeping(struct producer *p)
+{
+    int64_t ms[READERS_MAX];
+    int n = 0;
+
+    while (n < READERS_MAX && p->topics[n])
+        n++;
+    if (n)
+        TRY(kafka_keeps(kafka_producer_handle(p->kafka), p->topics, n, ASK_LOG_MS, ms));
+    for (int i = 0; i < n; i++) {
+        char mark[300], value[24];
+        snprintf(mark, sizeof mark, "keeps %s", p->topics[i]);
+        snprintf(value, sizeof value, "%" PRId64, ms[i]);
+        if (ms[i] != -2)
+            TRY(producer_do(p, "INSERT INTO producer_marks (producer, mark, value) VALUES ('kafka', $1, $2) ON CONFLICT (producer, mark)"
+                               " DO UPDATE SET value = excluded.value, set_at = clock_timestamp()", mark, value));
+    }
+    return FAULT_OK;
+}
+
 void engine_look_at_log(struct producer *p)
 {
     struct fault f = look_at_readers(p);
@@ -177,4 +198,6 @@ void engine_look_at_log(struct producer *p)
     p->log_at_us = loop_now(p->loop) + (int64_t)(p->log_known ? LOG_EVERY_S : p->log_pause_s) * SECOND_US;
     if (f.kind)
         log_debug("whether the log was cut short is not known yet: %s", f.what);
+    else if ((f = note_keeping(p)).kind)
+        log_debug("%s", f.what);
 }

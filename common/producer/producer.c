@@ -19,7 +19,7 @@ enum {
 };
 
 int64_t engine_resend_seconds;
-static int64_t purge_after_days;
+static int64_t purge_after_days, dry_run;
 static const char *vendor_ca_file;
 
 static const struct setting producer_settings[] = {
@@ -27,6 +27,8 @@ static const struct setting producer_settings[] = {
      .help = "how often rows that are due are sent: those whose time to be tried again has come"},
     {"PURGE_AFTER_DAYS", SET_WHOLE, "30", .least = 0, .most = 3650, .to = &purge_after_days,
      .help = "days after which people's data and history are deleted; 0: never"},
+    {"DRY_RUN", SET_WHOLE, "0", .least = 0, .most = 1, .to = &dry_run,
+     .help = "1: said in /readyz; a producer changes nothing at its vendor in any case, and what it sends waits for workers in earnest"},
     {"VENDOR_CA_FILE", SET_TEXT, NULL, .to = &vendor_ca_file,
      .help = "file of a private certificate authority for the vendor (PEM); the system's when not set"},
     {0}};
@@ -113,6 +115,8 @@ static bool is_ready(void *of, struct text *why)
             text_printf(why, "%s; ", kafka_producer_trouble(p->kafka));
         ready = false;
     }
+    if (dry_run)
+        text_puts(why, "dry run: nothing is changed at a vendor; ");
     p->plan->trouble(why);
     return ready;
 }

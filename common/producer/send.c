@@ -219,6 +219,8 @@ int engine_wait_ms(const struct producer *p, int most_ms)
 void engine_serve(struct producer *p, int most_ms)
 {
     loop_turn(p->loop, engine_wait_ms(p, most_ms));
+    if (settings_reread(loop_now(p->loop)))
+        p->poll_at_us = 0; /* what was refused may be let in now */
     struct fault f = send_step(p);
     if (f.kind && p->conn)
         log_warn("sending: %s", f.what);

@@ -27,12 +27,7 @@ static void note_call(struct job *job, const char *call, const struct answer *a,
 {
     struct worker *w = job->w;
 
-    if (job->call_count == CALLS_KEPT) {
-        memmove(job->calls, job->calls + 1, sizeof job->calls - sizeof job->calls[0]);
-        job->call_count--;
-    }
-    job->calls[job->call_count++] = (struct call_record){call, verdict_name(a->verdict), a->code, res->status,
-                                                         (int)(res->duration_us / 1000)};
+    job_note_call(job, &(struct call_record){call, verdict_name(a->verdict), a->code, res->status, (int)(res->duration_us / 1000)});
     metric_add(call_metric(w, call, a->code), 1);
     metric_observe(w->m_seconds, (double)res->duration_us / 1e6);
 }
@@ -89,7 +84,7 @@ static void on_answer(void *of, const struct http_response *res)
     if (res->end == HTTP_UNKNOWN || a.verdict == UNKNOWN)
         job->uncertain |= w->stage->call != CALL_READS;
     if (a.verdict == DONE || a.verdict == REJECTED || a.verdict == STEP)
-        job->uncertain = job->forgotten = false;
+        job->uncertain = job->forgotten = false, job->settled = true;
     if (a.verdict == AGAIN || (a.verdict == LATER && a.cause == CAUSE_TOKEN)) {
         back(job, J_READY);
         return;
@@ -114,10 +109,12 @@ static void call_those(struct worker *w, int limit, bool failed_too)
         next = TAILQ_NEXT(job, link);
         if ((job->part && !job->part->progress.known) || (job->marked && !failed_too))
             continue;
-        if (stage_has_intent(w->stage) && loop_now(w->loop) > job->start_by_us) {
+        if (stage_has_intent(w->stage) && !w->dry && loop_now(w->loop) > job->start_by_us) {
             job_move(job, J_LOOK, true); /* the intent's time is over: take it anew */
             continue;
         }
+        if (dry_ends(job, call_name(job)))
+            continue;
         job->account = w->stage->account ? w->stage->account(job->of) : 0;
         if (!access_take(&w->access, job->account)) {
             skipped++;

@@ -60,6 +60,11 @@ static void take_in(struct worker *w, struct part *p, rd_kafka_message_t *m)
     w->hand_bytes += bytes;
     metric_add(w->m_fetched, 1);
 
+    if (dry_leaves_out(w, m)) {
+        metric_add(w->m_dropped, 1);
+        job_finish(job);
+        return;
+    }
     if (m->len > MESSAGE_MAX) {
         char why[80];
         snprintf(why, sizeof why, "%zu bytes, at most %d", m->len, MESSAGE_MAX);
@@ -130,7 +135,7 @@ static void on_assigned(void *of, int32_t id)
     p->id = id;
     p->next = p->stored = -1;
     p->dropped = INT64_MAX;
-    p->epoch_wanted = w->stage->call != CALL_READS;
+    p->epoch_wanted = stage_has_intent(w->stage) && !w->dry;
     p->drained = true;
     progress_assigned(w, p);
     TAILQ_INIT(&p->jobs);

@@ -198,15 +198,35 @@ void job_finish(struct job *job)
     worker_maybe_release(w);
 }
 
-void job_set_aside(struct job *job, const char *code, const char *why)
+void job_note_call(struct job *job, const struct call_record *call)
 {
+    if (job->call_count == CALLS_KEPT) {
+        memmove(job->calls, job->calls + 1, sizeof job->calls - sizeof job->calls[0]);
+        job->call_count--;
+    }
+    job->calls[job->call_count++] = *call;
+}
+
+void job_dead_letter(struct job *job)
+{
+    struct worker *w = job->w;
     char subject[120];
 
     job_subject(job, subject);
-    log_about(LOG_WARN, subject, "set aside in %s: %s: %s", job->w->topic_dead, code, why);
-    job->answer = answer_make(DEAD, CAUSE_WORK, code, "%s", why);
+    log_about(LOG_WARN, subject, "%sset aside in %s: %s: %s", w->dry ? "dry run: it would be " : "", w->topic_dead, job->answer.code,
+              job->answer.reason);
+    if (w->dry) {
+        job_finish(job);
+        return;
+    }
     job->dead_letter = true;
     job_move(job, J_SEND, false);
+}
+
+void job_set_aside(struct job *job, const char *code, const char *why)
+{
+    job->answer = answer_make(DEAD, CAUSE_WORK, code, "%s", why);
+    job_dead_letter(job);
 }
 
 void job_unpark(void *of, uint32_t events)

@@ -67,6 +67,8 @@ static void note_intent(struct job *job, const struct look_row *row)
 
     text_copy(job->work, sizeof job->work, look_text(row, 1));
     job->has_intent = look_true(row, last - 4);
+    if (job->w->dry && job->settled)
+        return;
     if (!strcmp(prior_state, "unsure"))
         job->uncertain = true;
     else if (!strcmp(prior_state, "taken")) /* by this very program: it knows what it has called */
@@ -92,7 +94,7 @@ static void look_row_done(struct job *job, const PGresult *res, int r)
 
     if (stage_has_intent(w->stage)) {
         bool fenced = look_true(&row, PQnfields(res) - 1);
-        if (look_true(&row, 2) && !job->has_intent) {
+        if (look_true(&row, 2) && !job->has_intent && !w->dry) {
             /* fenced: somebody else took the partition; otherwise somebody holds the intent, or has just finished it */
             job->reopen = !fenced;
             job->looks++;
@@ -101,7 +103,7 @@ static void look_row_done(struct job *job, const PGresult *res, int r)
             job_park(job, fenced ? 1000000 : job->looks < 4 ? 50000 : 1000000);
             return;
         }
-        prior = job->forgotten ? PRIOR_FORGOTTEN : job->has_intent && job->uncertain ? PRIOR_UNFINISHED : PRIOR_NONE;
+        prior = job->forgotten ? PRIOR_FORGOTTEN : (job->has_intent || w->dry) && job->uncertain ? PRIOR_UNFINISHED : PRIOR_NONE;
     }
     job->looks = 0;
     job->reopen = false;
@@ -266,12 +268,12 @@ static int look_those(struct worker *w, int n, int room, bool failed_too)
 
     for (struct job *job = TAILQ_FIRST(&w->look), *next; job && n < room; job = next) {
         next = TAILQ_NEXT(job, link);
-        if (job->part && (!job->part->progress.known || (stage_has_intent(s) && !job->part->epoch)))
+        if (job->part && (!job->part->progress.known || (stage_has_intent(s) && !w->dry && !job->part->epoch)))
             continue; /* nobody knows yet that the partition is ours, or what PostgreSQL knows of it */
         if (job->marked && !failed_too)
             continue;
         db_put_int(c, ++n);
-        if (stage_has_intent(s)) {
+        if (stage_has_intent(s) && !w->dry) {
             db_put_int(c, job->part ? job->part->id : -1);
             db_put_int(c, job->part ? job->part->epoch : -1);
             db_put_bool(c, job->reopen);
@@ -299,7 +301,10 @@ static void add_look(struct worker *w)
     if (room <= 0 || (w->ready_n > look_ahead(w) / 2 && !worker_worth_it(w, room, w->look_batch_max, w->looked_us)))
         return;
     w->looked_us = loop_now(w->loop);
-    if (stage_has_intent(s)) {
+    if (w->dry) {
+        values[0] = s->name;
+        engine = 1;
+    } else if (stage_has_intent(s)) {
         snprintf(deadline, sizeof deadline, "%lld", (long long)(w->timeout_ms + START_SLACK_US / 1000 + 1000));
         values[0] = s->name;
         values[1] = w->owner;
@@ -308,7 +313,7 @@ static void add_look(struct worker *w)
         values[4] = w->instance;
         engine = 5;
     }
-    db_columns_begin(c, (stage_has_intent(s) ? 4 : 1) + s->look_columns);
+    db_columns_begin(c, (stage_has_intent(s) && !w->dry ? 4 : 1) + s->look_columns);
     if (health_recovering(&w->access.health))
         n = look_those(w, n, room, false);
     n = look_those(w, n, room, true);

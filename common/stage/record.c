@@ -25,14 +25,7 @@ static void recorded(struct job *job)
         metric_add(w->m_done, 1);
         job_move(job, J_SEND, false);
         return;
-    case DEAD: {
-        char subject[120];
-        job_subject(job, subject);
-        log_about(LOG_WARN, subject, "set aside in %s: %s: %s", w->topic_dead, job->answer.code, job->answer.reason);
-        job->dead_letter = true;
-        job_move(job, J_SEND, false);
-        return;
-    }
+    case DEAD: job_dead_letter(job); return;
     case REJECTED:
         metric_add(w->m_rejected, 1);
         job_finish(job);
@@ -141,7 +134,7 @@ static void put_calls(const struct job *job, struct db_columns *c)
         db_put(c, job->w->stage->subject(job->of));
         db_put(c, job_work_id(job));
         db_put(c, call->call);
-        db_put(c, last ? verdict_name(job->answer.verdict) : call->verdict);
+        db_put(c, last && !job->not_called ? verdict_name(job->answer.verdict) : call->verdict);
         db_put(c, last ? job->answer.code : call->code);
         db_put_opt(c, last ? job->answer.reason : "");
         db_put_int(c, call->status);
@@ -175,10 +168,12 @@ void worker_record(struct worker *w)
     db_columns_begin(&w->call_columns, 9);
     db_columns_begin(&w->intent_columns, 2);
     for (struct job *job; n < w->record_batch_max && (job = TAILQ_FIRST(&w->record)); n++) {
-        s->record_put(job->of, &job->answer, &w->columns);
-        db_row_end(&w->columns);
+        if (dry_records(job)) {
+            s->record_put(job->of, &job->answer, &w->columns);
+            db_row_end(&w->columns);
+        }
         put_calls(job, &w->call_columns);
-        if (stage_has_intent(s)) {
+        if (stage_has_intent(s) && !w->dry) {
             db_put(&w->intent_columns, job_work_id(job));
             db_put(&w->intent_columns, intent_state(job));
             db_row_end(&w->intent_columns);
@@ -205,7 +200,7 @@ void worker_record(struct worker *w)
     }
     if (pauses)
         add_pauses(w);
-    if (n) {
+    if (w->columns.rows) {
         db_columns_end(&w->columns, values);
         db_add(w->record_db, ST_RECORD, values);
     }

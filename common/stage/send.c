@@ -86,6 +86,7 @@ void worker_send(struct worker *w)
             m = (struct kafka_message){.topic = w->topic_on, .key = text_str(&w->key), .key_len = w->key.len,
                                        .value = text_str(&w->value), .len = w->value.len};
             m.headers = event_headers(w->stage->name, w->stage->subject(job->of), w->stage->produces, job->trace_id);
+            dry_mark(w, m.headers);
         }
         if (!kafka_produce(w->producer, &m, job)) {
             rd_kafka_headers_destroy(m.headers);

@@ -28,6 +28,8 @@ static struct setting worker_settings[] = {
      .help = "failed tries after which a message is set aside, counted only while the vendor answers others"},
     {"DAY_PAUSE_SECONDS", SET_WHOLE, "900", .least = 1, .most = 86400, .to = &stage_settings.day_pause_seconds,
      .help = "how long no call is made when the vendor says that the day's are used up, before one is tried again"},
+    {"DRY_RUN", SET_WHOLE, "0", .least = 0, .most = 1, .to = &stage_dry_run,
+     .help = "1: everything is read, decided and shown, and nothing is changed at the vendor; a later run without it does the work"},
     {"VENDOR_CA_FILE", SET_TEXT, NULL, .to = &stage_settings.vendor_ca_file,
      .help = "file of a private certificate authority for the vendor (PEM); the system's when not set"},
     {0}};
@@ -127,6 +129,8 @@ static void turn(struct worker *w)
     if (w->suspect && w->consumer && kafka_heard_us(w->consumer) >= w->suspect_us)
         worker_trust(w);
     progress_serve(w);
+    if (settings_reread(loop_now(w->loop)))
+        access_renewed(&w->access);
     if (!*w->pause.since)
         access_serve(&w->access);
     if (w->consumer)
@@ -196,6 +200,7 @@ static bool is_ready(void *of, struct text *why)
     }
     if (w->suspect || w->unheard_us == INT64_MAX)
         text_puts(why, "asking the group whether the partitions are still ours; ");
+    dry_trouble(w, why);
     pause_trouble(w, why);
     if (!*w->pause.since)
         access_trouble(&w->access, why);
@@ -297,16 +302,20 @@ static const char intent_look[] =
     " OR i.state IN ('taken', 'unsure') AND (%s OR i.deadline < clock_timestamp() OR %s AND starts_with(i.owner, $5))"
     " RETURNING i.work_id, CASE WHEN i.tries > 1 THEN i.prior_state END AS prior_state, i.prior_owner) "
     "SELECT s.*, t.work_id IS NOT NULL AS taken, coalesce(t.prior_state, '') AS prior_state, coalesce(t.prior_owner, '') AS prior_owner,"
-    " s.ord & 1 = 0 AS fenced FROM seen s LEFT JOIN taken t ON s.nth = 1 AND s.wants AND t.work_id = s.work_id";
+    " s.ord & 1 = 0 AS fenced FROM seen s LEFT JOIN taken t ON s.nth = 1 AND s.wants AND t.work_id = s.work_id"
+    " ORDER BY s.ord"; /* and not as the work is called: what is finished first is then what Kafka may forget first */
 
-static char *compose_look(const struct stage *s, int *ret_params)
+static char *compose_look(const struct worker *w, int *ret_params)
 {
+    const struct stage *s = w->stage;
     struct text params = {0}, sql = {0};
-    int first = stage_has_intent(s) ? 10 : 2;
+    int first = w->dry ? 3 : stage_has_intent(s) ? 10 : 2;
 
     for (int i = 0; i < s->look_columns; i++)
         text_printf(&params, ", $%d::text[]", first + i);
-    if (stage_has_intent(s)) {
+    if (w->dry) {
+        dry_compose_look(s, text_str(&params), &sql);
+    } else if (stage_has_intent(s)) {
         text_printf(&sql, intent_look, s->look_names, text_str(&params), s->look_names, s->look_sql,
                     s->call == CALL_ASKABLE && !s->patient ? "true" : "false", s->patient ? "false" : "true");
     } else {
@@ -375,6 +384,14 @@ static const char *dead_topic(const char *topic)
     return dead;
 }
 
+static const char *group_of(const struct worker *w)
+{
+    char name[80];
+
+    snprintf(name, sizeof name, "%s%s", w->stage->name, w->dry ? "-dry-run" : "");
+    return kafka_topic(name);
+}
+
 static struct fault begin(struct worker *w, const struct stage *s, bool check)
 {
     struct status_source source = {is_ready, refresh, w};
@@ -384,7 +401,8 @@ static struct fault begin(struct worker *w, const struct stage *s, bool check)
     w->topic = kafka_topic(s->consumes);
     w->topic_dead = dead_topic(w->topic);
     w->topic_on = s->produces ? kafka_topic(s->produces) : NULL;
-    w->group = kafka_topic(s->name);
+    dry_begin(w);
+    w->group = group_of(w);
     w->hand_max = stage_settings.concurrency * HAND_PER_SLOT > 300 ? (int)stage_settings.concurrency * HAND_PER_SLOT : 300;
     w->look_batch_max = STAGE_LOOK_MAX;
     w->record_batch_max = w->record_batch_most = s->batch ? s->batch : STAGE_BATCH;
@@ -420,7 +438,7 @@ static struct fault begin(struct worker *w, const struct stage *s, bool check)
     look_statements[ST_NOTICE] = progress_notice_statement;
     look_statements[ST_PAUSES] = pause_statement;
     record_statements[ST_NOTE] = progress_note_statement;
-    look_statements[ST_LOOK].sql = compose_look(s, &look_statements[ST_LOOK].params);
+    look_statements[ST_LOOK].sql = compose_look(w, &look_statements[ST_LOOK].params);
     record_statements[ST_RECORD] = (struct db_statement){s->record_sql, s->record_columns};
     return status_open(&w->status, w->loop, program_metrics_address, (int)program_metrics_port, &source);
 }
@@ -580,6 +598,8 @@ static struct fault run(const struct stage *s, const struct program *p, int argc
     static struct worker w;
     struct program_arguments arguments;
 
+    if (stage_has_intent(s) != (s->changes != 0))
+        abort(); /* a dry run would make its calls: a mistake in the code */
     mallopt(M_ARENA_MAX, 1); /* librdkafka's threads would each keep an arena of their own */
     worker_settings[0].fallback = s->concurrency;
     TRY(program_open(p, argc, argv, &arguments));

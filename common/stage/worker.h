@@ -9,6 +9,7 @@
  *   send.c     the next topic's message, or the dead letter
  *   progress.c how far a partition's work is in PostgreSQL, and whether PostgreSQL has forgotten any of it
  *   pause.c    what a person has paused
+ *   dry.c      a run that changes nothing at the vendor
  *   worker.c   the turn that drives them all, status, beginning and end
  *
  * A job is in one list at a time, by its state:
@@ -107,7 +108,8 @@ struct job {
     UT_hash_handle hh;          /* of the key's lane; only its first job is in the table */
     struct job_list waiting;    /* behind the first one */
     TAILQ_ENTRY(job) lane_link;
-    bool in_lane, has_intent, uncertain, forgotten, reopen, dead_letter, marked, drop_when_seen, record_refused, held;
+    bool in_lane, has_intent, uncertain, forgotten, reopen, dead_letter, marked, drop_when_seen, record_refused, held,
+        not_called, settled; /* by a dry run: the call it ends with; what became of an earlier one was found out */
     uint32_t key_hash;
     int tries, laters, looks;
     uint64_t mark;
@@ -199,6 +201,7 @@ struct worker {
     int64_t lease_sent_us;
     bool epochs_sent, pulse_due, pulse_sent;
 
+    bool dry; /* see dry.c */
     struct restore restore;
     struct pause pause;
     struct db_columns columns, call_columns, intent_columns;
@@ -222,7 +225,9 @@ void job_free_intent(struct job *job);
 void job_give_up(struct job *job);
 bool job_abandoned(const struct job *job);
 void job_finish(struct job *job);
+void job_note_call(struct job *job, const struct call_record *call);
 void job_set_aside(struct job *job, const char *code, const char *why);
+void job_dead_letter(struct job *job); /* with its answer */
 void job_park(struct job *job, int64_t us);
 void job_unpark(void *of, uint32_t events);
 struct part *worker_part(struct worker *w, int32_t id);
@@ -288,6 +293,16 @@ bool pause_holds(struct worker *w); /* nothing new is begun */
 void pause_call(struct worker *w);
 void pause_hold(struct job *job);
 void pause_trouble(const struct worker *w, struct text *why);
+
+/* ---- dry.c ---- */
+
+void dry_begin(struct worker *w);
+void dry_compose_look(const struct stage *s, const char *parameters, struct text *ret);
+bool dry_ends(struct job *job, const char *call);
+bool dry_records(const struct job *job);
+void dry_mark(const struct worker *w, rd_kafka_headers_t *headers);
+bool dry_leaves_out(const struct worker *w, const rd_kafka_message_t *m);
+void dry_trouble(const struct worker *w, struct text *why);
 
 /* ---- worker.c ---- */
 

@@ -1,12 +1,15 @@
 #include "producers/bookings/logins.h"
 
 #include "common/scoped.h"
+#include "common/settings.h"
 #include "common/text.h"
 
 enum { PAUSE_MS_MIN = 1000, PAUSE_MS_MAX = 30000 };
 
-struct fault logins_may(const struct logins *l, const struct loop *loop)
+struct fault logins_may(struct logins *l, const struct loop *loop)
 {
+    if (l->as_of != settings_changes)
+        *l = (struct logins){.as_of = settings_changes};
     return loop_now(loop) < l->at_us ? FAULT(RETRY, "%s", l->trouble) : FAULT_OK;
 }
 

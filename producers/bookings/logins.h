@@ -11,10 +11,11 @@
 struct logins { /* begins as zero */
     int64_t at_us, pause_ms; /* not before; after the next that nobody answers */
     char trouble[240];       /* of the last one */
+    unsigned as_of;          /* settings_changes: with another secret it is tried at once */
 };
 
 /* RETRY, with the last one's trouble, while it is too early. */
-struct fault logins_may(const struct logins *l, const struct loop *loop);
+struct fault logins_may(struct logins *l, const struct loop *loop);
 
 void logins_done(struct logins *l);
 void logins_failed(struct logins *l, const struct loop *loop, const struct answer *a, const char *why);

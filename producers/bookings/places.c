@@ -36,6 +36,7 @@ static struct fault settle_doubts(struct producer *p, const struct place *place,
             asked += chunk;
     }
     TRY(reader->fill(&s->answer, &s->by_id, place->number, place->destination));
+    TRY(leave_out_erased(p, s, &s->answer));
     for (size_t i = 0; i < s->doubtful_count; i++)
         TRY(decide_doubtful(s, s->doubtful[i], i < asked));
     if (failed.kind)
@@ -90,6 +91,7 @@ static struct fault survey_run(struct producer *p, struct place *place, const st
     place->steady = false;
     TRY(reader->read(p, place, s));
     TRY(reader->fill(&s->list, &s->pass, 0, place->destination));
+    TRY(leave_out_erased(p, s, &s->list));
     place->steady = s->steady;
     TRY(adopt_placeless(p, place->id, s, takes_the_rest(place, s)));
     TRY(read_appts(p, place->id, s, appts));
@@ -153,8 +155,9 @@ void places_paused(const PGresult *locations)
         for (int r = 0; r < PQntuples(locations); r++)
             if (!strcmp(PQgetvalue(locations, r, 0), places[i].id))
                 text_copy(places[i].paused_since, sizeof places[i].paused_since, PQgetvalue(locations, r, 1));
-        metric_set(places[i].paused, *places[i].paused_since);
-        if (was != !!*places[i].paused_since)
+        bool is = *places[i].paused_since;
+        metric_set(places[i].paused, is);
+        if (was != is)
             log_info("%s %s: %s by a person", source.place, places[i].id, was ? "resumed" : "paused");
     }
 }

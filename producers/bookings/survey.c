@@ -43,6 +43,24 @@ static void sheet_free(struct sheet *s)
     *s = (struct sheet){0};
 }
 
+void sheet_leave_out(struct sheet *s, const size_t *places, size_t count)
+{
+    size_t kept = 0, next = 0;
+
+    for (size_t i = 0; i < s->count; i++) {
+        if (next < count && places[next] == i) {
+            next++;
+            continue;
+        }
+        s->slots[kept] = s->slots[i];
+        s->rows[kept] = s->rows[i];
+        if (s->rows[kept].person)
+            s->rows[kept].person = s->slots[kept].asked;
+        kept++;
+    }
+    s->count = kept;
+}
+
 size_t sheet_find(const struct sheet *s, const char *book_id, size_t *ret_from)
 {
     size_t low = 0, high = s->count, n = 0;

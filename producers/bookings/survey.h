@@ -57,6 +57,9 @@ struct sheet {
 /* Room for so many. */
 struct fault sheet_make(struct sheet *s, size_t room);
 
+/* Without the slots whose places are given, in order. */
+void sheet_leave_out(struct sheet *s, const size_t *places, size_t count);
+
 /* Where a bookId's rows are: [*ret_from, +returned). */
 size_t sheet_find(const struct sheet *s, const char *book_id, size_t *ret_from);
 
@@ -102,6 +105,7 @@ struct survey {
     const char *destination;
     int64_t lid, now; /* the place's number */
     bool steady; /* the read may judge what is gone */
+    int64_t erased; /* the last booking of an erased person that was known when its rows were left out */
     struct pass pass, by_id;
     struct sheet list, answer;
     struct sheet listed; /* the list as it was, after survey_adopt */

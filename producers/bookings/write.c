@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -71,6 +72,68 @@ struct fault read_appts(struct producer *p, const char *place_id, struct survey 
                                           .elsewhere = PQgetvalue(res, i, 9)[0] == 't'};
     }
     return FAULT_OK;
+}
+
+/* ---- who was erased ---- */
+
+static struct fault last_erased(struct producer *p, int64_t *ret)
+{
+    SCOPED(PQclear) PGresult *res = NULL;
+
+    TRY(producer_run(p, &res, "SELECT coalesce(max(erased_id), 0) FROM erased_bookings WHERE source = $1", 1,
+                     (const char *const[]){source.name}));
+    *ret = strtoll(PQgetvalue(res, 0, 0), NULL, 10);
+    return FAULT_OK;
+}
+
+static struct fault select_erased(struct producer *p, const struct sheet *sheet, PGresult **ret)
+{
+    struct db_columns slots = {0};
+    const char *values[3] = {source.name};
+
+    db_columns_begin(&slots, 2);
+    for (size_t i = 0; i < sheet->count; i++) {
+        db_put(&slots, sheet->slots[i].book_id);
+        db_put(&slots, sheet->slots[i].asked);
+        db_row_end(&slots);
+    }
+    db_columns_end(&slots, values + 1);
+    struct fault f = slots.at[0].failed || slots.at[1].failed ? FAULT(FATAL, "out of memory") : FAULT_OK;
+    if (!f.kind)
+        f = producer_run(p, ret, "SELECT n.ord - 1 FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS n(booking_id, asked, ord)"
+                                 " WHERE EXISTS (SELECT FROM erased_bookings e WHERE e.source = $1 AND e.booking_id = n.booking_id"
+                                 " AND e.asked_sha256 = sha256(e.salt || convert_to(n.asked, 'UTF8'))) ORDER BY 1", 3, values);
+    db_columns_free(&slots);
+    return f;
+}
+
+struct fault leave_out_erased(struct producer *p, struct survey *s, struct sheet *sheet)
+{
+    SCOPED(PQclear) PGresult *res = NULL;
+    int64_t last;
+
+    TRY(last_erased(p, &last));
+    if (sheet == &s->list)
+        s->erased = last;
+    if (!last)
+        return FAULT_OK;
+    TRY(select_erased(p, sheet, &res));
+    size_t *places = calloc((size_t)PQntuples(res) + 1, sizeof *places);
+    for (int i = 0; i < PQntuples(res); i++)
+        places[i] = (size_t)strtoll(PQgetvalue(res, i, 0), NULL, 10);
+    sheet_leave_out(sheet, places, (size_t)PQntuples(res));
+    free(places);
+    return FAULT_OK;
+}
+
+/* Nobody is erased from here to the end of the transaction. */
+static struct fault still_the_same_erased(struct producer *p, const struct survey *s)
+{
+    int64_t last;
+
+    TRY(producer_do_(p, "LOCK TABLE erased_bookings IN SHARE MODE", NULL, 0));
+    TRY(last_erased(p, &last));
+    return last <= s->erased ? FAULT_OK : FAULT(RETRY, "somebody was erased meanwhile: to be read again");
 }
 
 /* ---- windows without a place ---- */
@@ -326,7 +389,9 @@ static struct fault write_desk(struct producer *p, const char *place_id, const s
 struct fault write_survey(struct producer *p, const char *place_id, const struct survey *s, size_t *ret_bookings)
 {
     TRY(producer_do_(p, "BEGIN", NULL, 0));
-    struct fault f = write_bookings(p, place_id, s, ret_bookings);
+    struct fault f = still_the_same_erased(p, s);
+    if (!f.kind)
+        f = write_bookings(p, place_id, s, ret_bookings);
     if (!f.kind)
         f = write_drops(p, s);
     if (!f.kind)

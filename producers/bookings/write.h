@@ -11,6 +11,12 @@
 struct fault adopt_placeless(struct producer *p, const char *place_id, const struct survey *s, bool rest);
 
 /*
+ * Takes out of a sheet of the survey what is of people who were erased (schemas/sql, 009). Who is erased after that makes
+ * write_survey fail: the place is to be read again.
+ */
+struct fault leave_out_erased(struct producer *p, struct survey *s, struct sheet *sheet);
+
+/*
  * The windows that are wanted and not long over, into the survey, which borrows their texts from *ret: the place's, and
  * those which other places with the same destination have of its bookIds. The survey's list is filled before.
  */

@@ -73,6 +73,8 @@ struct fault log_in(struct producer *p)
         return FAULT_OK;
     }
     token.token[0] = '\0';
+    if (q.answer.cause == CAUSE_CREDENTIALS && settings_reread_now())
+        return log_in(p); /* it was another one by now */
     struct fault f = refused(&q);
     logins_failed(&logins, producer_loop(p), &q.answer, f.what);
     return f;

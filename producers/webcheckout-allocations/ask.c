@@ -75,6 +75,8 @@ static struct fault begin_session(struct producer *p)
         return FAULT_OK;
     }
     session.token[0] = '\0';
+    if (q.answer.cause == CAUSE_CREDENTIALS && settings_reread_now())
+        return begin_session(p); /* it was another one by now */
     struct fault f = refused(&q);
     logins_failed(&logins, producer_loop(p), &q.answer, f.what);
     return f;

@@ -131,6 +131,30 @@ def test_kafka_by_password(world):
                                                   KAFKA_SASL_PASSWORD_FILE=file_of(world.folder, "password", PLAIN_PASSWORD)))
 
 
+def test_kafkas_password_is_turned_under_a_running_worker(world):
+    """The broker wants another one, and is restarted: who comes back with the old one is refused, and waits for the file."""
+    servers, new = world.servers, "scenario-turned-secret"
+    world.secrets.add(new)
+    path = file_of(world.folder, "password", PLAIN_PASSWORD)
+    worker = world.start("users-resolve", **servers.kafka_login(password=None, KAFKA_SASL_PASSWORD_FILE=path))
+
+    def turn(old, new):
+        properties = servers.folder / "kafka/broker-1/server.properties"
+        servers.kafka.kill()
+        properties.write_text(properties.read_text().replace(old, new))
+        servers.kafka.start()
+    try:
+        turn(PLAIN_PASSWORD, new)
+        wait_for(lambda: "refuses user or password" in worker.get("/readyz").text, lambda: worker.get("/readyz").text + worker.tail(), 60)
+        windows = world.make_windows(10, 5, topic=TOPIC)
+        file_of(world.folder, "password", new)
+        world.await_no_lag("users-resolve", timeout=60)
+        assert len(world.sandbox.visitors()) == 5 and len(windows) == len(world.read_topic("prereg.create"))
+        worker.stop()
+    finally:
+        turn(new, PLAIN_PASSWORD)
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["--check"]])
 def test_whatever_is_asked_a_password_is_not_told(world, arguments):
     """Not even by a librdkafka that tells everything it does: whoever runs a scenario reads its logs for it."""

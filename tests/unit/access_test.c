@@ -642,6 +642,79 @@ static void test_key_refused(void **state)
     assert_false(access_refused(&a));
 }
 
+/* ---- keys and passwords that were read again ---- */
+
+static bool may_call(int account)
+{
+    bool taken;
+
+    access_round(&a);
+    taken = access_take(&a, account);
+    return taken;
+}
+
+static void test_password_renewed(void **state)
+{
+    (void)state;
+    begin(&with_login, false);
+    server.says = "401";
+    log_in(1);
+    a.login_at_us = loop_now(loop) + 60000 * MS; /* after many in vain */
+    access_serve(&a);
+    assert_false(a.logging_in);
+    server.says = "token-2";
+    access_renewed(&a);
+    log_in(2);
+    assert_string_equal(a.token, "token-2");
+    access_renewed(&a); /* a token that works is kept, and no log-in is made for nothing */
+    access_serve(&a);
+    assert_false(a.logging_in);
+    assert_string_equal(a.token, "token-2");
+}
+
+static const char *renewed_keys[] = {"first", "second", "third"};
+static int renewed_count;
+
+static int count_of_renewed(void)
+{
+    return renewed_count;
+}
+
+static const char *renewed_key(int account)
+{
+    return renewed_keys[account];
+}
+
+static const struct vendor with_renewed_keys = {.name = "keys", .root = root, .account_count = count_of_renewed, .account_key = renewed_key};
+
+static void test_keys_renewed(void **state)
+{
+    (void)state;
+    renewed_count = 2;
+    begin(&with_renewed_keys, false);
+    answered_on(0, LATER, CAUSE_CREDENTIALS); /* refused */
+    answered_on(1, LATER, CAUSE_DAY);         /* its day is over */
+    assert_false(may_call(0) || may_call(1));
+    access_renewed(&a); /* the same keys: perhaps it is let in now; the day of the other is no longer for that */
+    assert_true(may_call(0));
+    assert_false(may_call(1));
+    answered_on(0, LATER, CAUSE_CREDENTIALS);
+    answered_on(0, LATER, CAUSE_RATE); /* and that is shorter */
+    access_renewed(&a);
+    assert_true(may_call(0));
+    renewed_keys[1] = "another";
+    access_renewed(&a);
+    assert_true(may_call(1));
+    renewed_count = 3;
+    access_renewed(&a);
+    assert_int_equal(a.account_count, 3);
+    assert_true(may_call(2));
+    renewed_count = 1;
+    access_renewed(&a);
+    assert_int_equal(a.account_count, 1);
+    assert_true(access_limit(&a) > 0);
+}
+
 /* ---- slots ---- */
 
 /* PostgreSQL's clock: microseconds since 1970. */
@@ -943,6 +1016,8 @@ int main(void)
         TEST(test_reserve),
         TEST(test_password_refused),
         TEST(test_key_refused),
+        TEST(test_password_renewed),
+        TEST(test_keys_renewed),
         TEST(test_lease),
         TEST(test_slots),
         TEST(test_slots_come),

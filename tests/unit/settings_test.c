@@ -412,12 +412,147 @@ static void test_map(void **state)
     assert_null(settings_map(NULL, "1"));
 }
 
+/* ---- secrets whose files change ---- */
+
+static void put_file(const char *path, const char *content, bool in_place)
+{
+    char fresh[sizeof folder + 20];
+
+    snprintf(fresh, sizeof fresh, "%s/fresh", folder);
+    FILE *file = fopen(in_place ? path : fresh, "w");
+    assert_non_null(file);
+    fputs(content, file);
+    fclose(file);
+    if (!in_place)
+        assert_int_equal(rename(fresh, path), 0);
+}
+
+static const char *secret, *paced, *credential;
+static struct setting_list keys;
+static const char *told;
+
+static void on_told(void *of, const char *name, char *value)
+{
+    assert_ptr_equal(of, &told);
+    assert_string_equal(name, "T_TOLD");
+    free((char *)(uintptr_t)told);
+    told = value;
+}
+
+static void test_secrets_are_read_again(void **state)
+{
+    static const struct setting rows[] = {{"T_SECRET", SET_SECRET, .to = &secret}, {"T_KEYS", SET_LIST, .secret = true, .most = 2, .to = &keys},
+                                          {"T_TEXT", SET_TEXT, .to = &it}, {0}};
+    const struct setting *const tables[] = {rows, NULL};
+    char path[3][sizeof folder + 20];
+    static const char *const names[] = {"T_SECRET", "T_KEYS", "T_TOLD"};
+    (void)state;
+
+    for (int i = 0; i < 3; i++) {
+        char with_file[20];
+        snprintf(path[i], sizeof path[i], "%s/%s", folder, names[i]);
+        snprintf(with_file, sizeof with_file, "%s_FILE", names[i]);
+        put_file(path[i], "first\n", true);
+        setenv(with_file, path[i], 1);
+    }
+    assert_int_equal(settings_load(tables).kind, FAULT_NONE);
+    settings_follow("T_TOLD", on_told, &told);
+    settings_follow("T_NO_FILE", on_told, &told);
+    assert_false(settings_reread_now());
+
+    put_file(path[0], "a second one\n", false); /* as who turns a secret should do it, */
+    put_file(path[1], "a,b\n", true);           /* and as many do it */
+    put_file(path[2], "third\n", true);
+    unsigned before = settings_changes;
+    assert_true(settings_reread_now());
+    assert_string_equal(secret, "a second one");
+    assert_int_equal(keys.count, 2);
+    assert_string_equal(keys.items[1], "b");
+    assert_string_equal(told, "third");
+    assert_int_equal(settings_changes, before + 1);
+    assert_false(settings_reread_now());
+
+    static const struct {
+        int which;
+        const char *content; /* NULL: no such file */
+    } wrong[] = {{0, ""}, {0, "two\nlines\n"}, {0, NULL}, {1, "a,,b"}, {1, "a,b,c"}, {1, "\n"}, {2, NULL}};
+    for (size_t i = 0; i < COUNT(wrong); i++) {
+        if (wrong[i].content)
+            put_file(path[wrong[i].which], wrong[i].content, i & 1);
+        else
+            unlink(path[wrong[i].which]);
+        assert_false(settings_reread_now());
+        assert_string_equal(secret, "a second one");
+        assert_int_equal(keys.count, 2);
+        assert_string_equal(told, "third");
+    }
+    put_file(path[0], "mended", true);
+    put_file(path[1], "c", true);
+    put_file(path[2], "mended", true);
+    assert_true(settings_reread_now());
+    assert_string_equal(secret, "mended");
+    assert_int_equal(keys.count, 1);
+    assert_string_equal(keys.items[0], "c");
+    assert_string_equal(told, "mended");
+    for (int i = 0; i < 3; i++)
+        unlink(path[i]);
+    unsetenv("T_SECRET_FILE");
+    unsetenv("T_KEYS_FILE");
+    unsetenv("T_TOLD_FILE");
+}
+
+/* The test before has left files that are gone: they are looked at again, and stay as they were. */
+static void test_files_are_looked_at_once_a_second(void **state)
+{
+    static const struct setting rows[] = {{"T_PACED", SET_SECRET, .to = &paced}, {0}};
+    const struct setting *const tables[] = {rows, NULL};
+    char path[sizeof folder + 20];
+    (void)state;
+
+    snprintf(path, sizeof path, "%s/paced", folder);
+    put_file(path, "1", true);
+    setenv("T_PACED_FILE", path, 1);
+    assert_int_equal(settings_load(tables).kind, FAULT_NONE);
+    assert_false(settings_reread(10000000));
+    put_file(path, "2", false);
+    assert_false(settings_reread(10999999));
+    assert_string_equal(paced, "1");
+    assert_true(settings_reread(11000000));
+    assert_string_equal(paced, "2");
+    put_file(path, "3", false);
+    assert_true(settings_reread_now());
+    assert_string_equal(paced, "3");
+    unlink(path);
+    unsetenv("T_PACED_FILE");
+}
+
+static void test_a_credential_of_systemd_is_read_again(void **state)
+{
+    static const struct setting rows[] = {{"T_CREDENTIAL", SET_SECRET, .to = &credential}, {0}};
+    const struct setting *const tables[] = {rows, NULL};
+    char path[sizeof folder + 20];
+    (void)state;
+
+    snprintf(path, sizeof path, "%s/T_CREDENTIAL", folder);
+    put_file(path, "first", true);
+    setenv("CREDENTIALS_DIRECTORY", folder, 1);
+    assert_int_equal(settings_load(tables).kind, FAULT_NONE);
+    assert_string_equal(credential, "first");
+    put_file(path, "other", false);
+    assert_true(settings_reread_now());
+    assert_string_equal(credential, "other");
+    unlink(path);
+    unsetenv("CREDENTIALS_DIRECTORY");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values), cmocka_unit_test(test_files), cmocka_unit_test(test_long_file),
         cmocka_unit_test(test_credentials),
         cmocka_unit_test(test_tables), cmocka_unit_test(test_help),  cmocka_unit_test(test_map),
+        cmocka_unit_test(test_secrets_are_read_again), cmocka_unit_test(test_files_are_looked_at_once_a_second),
+        cmocka_unit_test(test_a_credential_of_systemd_is_read_again),
     };
 
     if (!mkdtemp(folder))

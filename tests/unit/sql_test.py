@@ -317,6 +317,10 @@ PURGE = [
                              " ('c', '1', 'oneclick', 'loans', 'asks', '{}', 'waiting'), ('c', '2', 'folio', 'account', 'a', '{}', 'waiting')"],
      {"oneclick_patrons": 1}),
     ("what was taken over", ["INSERT INTO taken_over VALUES ('a', 'p', {-40}), ('b', NULL, {-3})"], {"taken_over": 1}),
+    ("bookings of erased people", ["INSERT INTO erased_bookings (source, booking_id, salt, asked_sha256, until) VALUES"
+                                   " ('l', 'over', '', '', {-1}), ('l', 'ahead', '', '', {1})"], {"erased_bookings": 1}),
+    ("pauses", ["INSERT INTO pauses (what, name, who, why, since, ended_at) VALUES ('location', '1', 'w', 'y', {-50}, {-40}),"
+                " ('location', '1', 'w', 'y', {-50}, {-3}), ('location', '1', 'w', 'y', {-50}, NULL)"], {"pauses": 1}),
     ("history", ["CREATE TABLE attempts_2020_05 PARTITION OF attempts FOR VALUES FROM ('2020-05-01 00:00+00') TO ('2020-06-01 00:00+00')",
                  "INSERT INTO attempts (at, stage, subject, work_id, call, verdict, code) SELECT at, 's', 'x', 'x', 'c', 'done', 'k'"
                  " FROM unnest(ARRAY['2020-05-01 00:00+00', '2020-05-31 23:59+00', '2020-07-01 00:00+00', now()]::timestamptz[]) AS at"],
@@ -382,7 +386,7 @@ def test_a_person_is_refused(db, columns, refused):
 @pytest.mark.parametrize("there, deleted", [row[1:] for row in PURGE], ids=[row[0] for row in PURGE])
 def test_purge(db, there, deleted):
     tables = ["appts", "bookings", "asked_ids", "users", "requests", "oneclick_patrons", "desk", "intents", "taken_over", "attempts",
-              "lag_history", "dead_letters", "alerts", "monitor_log"]
+              "lag_history", "dead_letters", "alerts", "monitor_log", "erased_bookings", "pauses"]
     for statement in there:
         for days in range(-60, 61):
             statement = statement.replace(f"{{{days}}}", f"now() + {days} * interval '1 day'")
