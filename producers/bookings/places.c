@@ -153,7 +153,7 @@ void places_paused(const PGresult *locations)
         for (int r = 0; r < PQntuples(locations); r++)
             if (!strcmp(PQgetvalue(locations, r, 0), places[i].id))
                 text_copy(places[i].paused_since, sizeof places[i].paused_since, PQgetvalue(locations, r, 1));
-        metric_set(places[i].paused, *places[i].paused_since);
+        metric_set(places[i].paused, *places[i].paused_since != '\0');
         if (was != !!*places[i].paused_since)
             log_info("%s %s: %s by a person", source.place, places[i].id, was ? "resumed" : "paused");
     }
