@@ -32,6 +32,8 @@ static void leave(struct job *job)
     }
     job->w->pause.held_n -= job->held;
     job->held = false;
+    if (job->state == J_PARKED && job->part)
+        job->part->parked--;
 }
 
 void job_move(struct job *job, enum job_state to, bool first)
@@ -47,6 +49,8 @@ void job_move(struct job *job, enum job_state to, bool first)
     else
         TAILQ_INSERT_TAIL(list, job, link);
     ++*count;
+    if (to == J_PARKED && job->part)
+        job->part->parked++;
 }
 
 void job_begin(struct job *job)

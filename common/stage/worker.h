@@ -90,7 +90,7 @@ struct part {
     int64_t dropped;    /* lowest offset given up unfinished; INT64_MAX: none */
     int64_t stored;
     bool dirty, drained, revoking, epoch_wanted, fenced;
-    int in_hand;
+    int in_hand, parked;
     struct progress progress;
     struct job_list jobs; /* in offset order */
     struct metric *lag;

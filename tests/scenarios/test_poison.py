@@ -120,6 +120,17 @@ def test_no_number_of_bad_messages_stalls_a_worker(world):
     world.assert_exactly_once()
 
 
+def test_no_number_of_messages_that_wait_for_their_next_try_takes_the_room_of_others(world):
+    windows = world.make_windows(1200, 1200, topic="prereg.create", send=False)
+    world.sandbox.admin("POST", "/faults", [{"vendor": "passagepoint", "kind": "status", "status": 500, "call": "createPreReg",
+                                             "key": w.person.visitor_id} for w in windows[::2]])
+    world.send("prereg.create", windows)
+    worker = world.start("prereg-create", CONCURRENCY=20, RETRY_MS_MIN=60000, RETRY_MS_MAX=60000)
+    world.await_made(600)
+    assert worker.metric("shelfwire_parked") > 500
+    world.assert_no_dead_letters()
+
+
 def spoil(world, name, windows):
     """Each in one of four ways, and sent; returns what its dead letter says, by booking."""
     topic, kinds = STAGES[name], {}
