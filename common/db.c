@@ -32,10 +32,12 @@ struct db {
     db_done *done;
     void *done_of;
     PGresult *results[DB_STATEMENTS_MAX];
-    int added, got;
-    bool refused;
-    char sqlstate[6];
-    char error[160];
+    int added;
+    int parts;
+    int begins[DB_PARTS_MAX + 3]; /* where the statements begin of what comes before the parts, of each of them, of the end */
+    int at, seen;                 /* PostgreSQL has come to this of them, and to this result of its */
+    bool refused, committed;
+    struct db_refusal refusal, refusals[DB_PARTS_MAX];
 };
 
 static void connect_now(void *of, uint32_t events);
@@ -54,9 +56,10 @@ enum { SESSION_STATEMENTS = 2 };
 
 static void forget_results(struct db *d)
 {
-    for (int i = 0; i < d->got; i++)
+    for (int i = 0; i < d->added && i < DB_STATEMENTS_MAX; i++)
         PQclear(d->results[i]);
-    d->got = d->added = 0;
+    memset(d->results, 0, sizeof d->results);
+    d->added = d->parts = 0;
 }
 
 static void lost(struct db *d, struct fault why)
@@ -151,8 +154,7 @@ static void prepare(struct db *d)
         PQsendQueryParams(d->conn, d->listen_sql, 0, NULL, NULL, NULL, NULL, 0);
     PQpipelineSync(d->conn);
     d->state = DB_PREPARING;
-    d->added = SESSION_STATEMENTS + d->joins_sets + d->statement_count;
-    d->got = 0;
+    d->at = 0;
     d->refused = false;
     watch(d);
 }
@@ -161,12 +163,26 @@ static void refuse(struct db *d, const PGresult *res)
 {
     const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
     const char *message = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+    bool part = d->at && d->at <= d->parts;
+    struct db_refusal *r = part ? &d->refusals[d->at - 1] : &d->refusal;
 
-    if (d->refused)
+    if (part ? *r->sqlstate != '\0' : d->refused)
         return;
-    d->refused = true;
-    snprintf(d->sqlstate, sizeof d->sqlstate, "%s", state ? state : "XX000");
-    answer_quote(d->error, sizeof d->error, message ? message : "?", message ? strlen(message) : 1);
+    d->refused |= !part;
+    snprintf(r->sqlstate, sizeof r->sqlstate, "%s", state ? state : "XX000");
+    answer_quote(r->error, sizeof r->error, message ? message : "?", message ? strlen(message) : 1);
+}
+
+/* A part begins with going back to where one had ended well and ends with marking that for the next (end_part): results, too. */
+static void take(struct db *d, PGresult *res)
+{
+    int i = d->begins[d->at] + d->seen++ - (d->at > 0);
+
+    d->committed = !strcmp(PQcmdStatus(res), "COMMIT");
+    if (i >= d->begins[d->at] && i < d->begins[d->at + 1])
+        d->results[i] = res;
+    else
+        PQclear(res);
 }
 
 static void finished(struct db *d)
@@ -177,7 +193,7 @@ static void finished(struct db *d)
     d->state = DB_IDLE;
     if (was == DB_PREPARING) {
         if (d->refused) {
-            lost(d, FAULT(FATAL, "PostgreSQL does not know our statements (%s): run `migrate`", d->error));
+            lost(d, FAULT(FATAL, "PostgreSQL does not know our statements (%s): run `migrate`", d->refusal.error));
             return;
         }
         if (*d->trouble)
@@ -189,13 +205,16 @@ static void finished(struct db *d)
         return;
     }
     PGresult *results[DB_STATEMENTS_MAX];
-    int count = d->got;
+    int count = d->added;
     db_done *done = d->done;
-    struct db_outcome out = {.end = d->refused ? DB_REFUSED : DB_DONE, .results = results, .count = count, .error = d->error};
+    bool kept = !d->refused && (!d->parts || d->committed);
+    struct db_outcome out = {.end = kept ? DB_DONE : DB_REFUSED, .results = results, .count = count, .parts = d->refusals,
+                             .error = d->refusal.error};
 
-    memcpy(results, d->results, sizeof results);
-    memcpy(out.sqlstate, d->sqlstate, sizeof out.sqlstate);
-    d->got = d->added = 0;
+    memcpy(results, d->results, (size_t)count * sizeof *results);
+    memcpy(out.sqlstate, d->refusal.sqlstate, sizeof out.sqlstate);
+    memset(d->results, 0, (size_t)count * sizeof *results);
+    d->added = d->parts = 0;
     d->done = NULL;
     done(d->done_of, &out);
     for (int i = 0; i < count; i++)
@@ -239,14 +258,17 @@ static void on_io(void *of, uint32_t events)
             continue; /* the end of one statement's results */
         if (status == PGRES_PIPELINE_SYNC) {
             PQclear(res);
+            d->seen = 0;
+            if (d->parts && d->at++ <= d->parts)
+                continue;
             finished(d);
             hear(d);
             return;
         }
         if (status == PGRES_FATAL_ERROR)
             refuse(d, res);
-        if (d->state == DB_BUSY && d->got < DB_STATEMENTS_MAX)
-            d->results[d->got++] = res;
+        if (d->state == DB_BUSY)
+            take(d, res);
         else
             PQclear(res);
         if (PQstatus(d->conn) == CONNECTION_BAD) {
@@ -325,15 +347,58 @@ void db_add(struct db *d, int statement, const char *const *values)
     d->added++;
 }
 
+static void say(struct db *d, const char *sql)
+{
+    PQsendQueryParams(d->conn, sql, 0, NULL, NULL, NULL, NULL, 0);
+}
+
+/* A part that is refused does not come to its savepoint: what follows goes back to the last that was not. */
+static void end_part(struct db *d)
+{
+    say(d, "SAVEPOINT part");
+    PQpipelineSync(d->conn);
+    say(d, "ROLLBACK TO SAVEPOINT part");
+}
+
+void db_part(struct db *d)
+{
+    if (d->parts == DB_PARTS_MAX)
+        abort(); /* a mistake in the code */
+    if (!d->parts) {
+        say(d, "BEGIN"); /* what was added before is in it, too */
+        say(d, "SAVEPOINT part");
+        say(d, "SET CONSTRAINTS ALL IMMEDIATE"); /* the part that is to blame must be refused, and not the commit */
+    }
+    end_part(d);
+    *d->refusals[d->parts].sqlstate = '\0';
+    d->begins[++d->parts] = d->added;
+}
+
 void db_send(struct db *d, db_done *done, void *of)
 {
     d->done = done;
     d->done_of = of;
-    d->refused = false;
-    d->got = 0;
+    d->refused = d->committed = false;
+    d->at = d->seen = 0;
+    d->begins[d->parts + 1] = d->begins[d->parts + 2] = d->added;
+    if (d->parts) {
+        end_part(d);
+        say(d, "COMMIT");
+    }
     d->state = DB_BUSY;
     PQpipelineSync(d->conn);
     watch(d);
+}
+
+bool db_refused_data(const char *sqlstate)
+{
+    /* no such value, a constraint, the check of a view, too large for an index, a trigger's word */
+    static const char *const states[] = {"22", "23", "44", "54", "P0001"};
+
+    for (size_t i = 0; i < COUNT(states); i++)
+        if (!strncmp(sqlstate, states[i], strlen(states[i])))
+            return true;
+    return false;
 }
 
 /* ---- array parameters ---- */

@@ -4,6 +4,8 @@
  * A transaction is db_add (any number) and db_send; it is one round trip. Its outcome is known only when the server
  * has committed: `done` is then called with every result, or with none. There is one transaction under way per struct
  * db; ask db_free first.
+ * It may be in parts (db_part), each of which is kept or refused by itself: still one round trip, and one commit for all. Row by row
+ * costs the server several times what it does in one statement, so parts are for finding out which row is refused.
  * A lost connection is made again, for ever, with a growing pause; the transaction under way ends as DB_LOST: whether
  * it was committed is not known.
  * A connection may also listen to a channel (NOTIFY). What was said while there was none is not heard: ask when `up` is called.
@@ -17,20 +19,26 @@
 
 #include <libpq-fe.h>
 
-enum { DB_STATEMENTS_MAX = 16 };
+enum { DB_PARTS_MAX = 64, DB_STATEMENTS_MAX = 16 + 3 * DB_PARTS_MAX };
 
 struct db;
 
 enum db_end {
-    DB_DONE,    /* committed */
+    DB_DONE,    /* committed, but for parts that were refused */
     DB_REFUSED, /* rolled back: sqlstate and error say why */
     DB_LOST,    /* the connection broke: committed or not */
+};
+
+struct db_refusal {
+    char sqlstate[6]; /* "": it was not */
+    char error[160];
 };
 
 struct db_outcome {
     enum db_end end;
     PGresult *const *results; /* in the order added, when DB_DONE */
     int count;
+    const struct db_refusal *parts; /* of each part, when DB_DONE */
     char sqlstate[6];
     const char *error; /* one line, without the row's contents */
 };
@@ -63,7 +71,11 @@ bool db_connected(const struct db *d);
 const char *db_trouble(const struct db *d); /* why it is not connected; "" when it is */
 
 void db_add(struct db *d, int statement, const char *const *values);
+void db_part(struct db *d); /* what is added from here on is another part; without what was added before the first, none is kept */
 void db_send(struct db *d, db_done *done, void *of);
+
+/* Is it for what the rows say that they were refused? Then they will be again, and others need not be. */
+bool db_refused_data(const char *sqlstate);
 
 /*
  * ---- array parameters: the columns of a batch, as text[] literals ----

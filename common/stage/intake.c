@@ -104,8 +104,8 @@ void worker_fetch(struct worker *w)
     for (struct part *p = w->parts; p; p = p->next_part) {
         while (!p->drained && !p->revoking && p->progress.known) {
             int room = w->hand_max - (w->hand_n - (w->parked_n < PARKED_MAX ? w->parked_n : PARKED_MAX));
-            if (room > share - p->in_hand)
-                room = share - p->in_hand + (w->parked_n ? share / 2 : 0);
+            if (room > share - (p->in_hand - p->parked))
+                room = share - (p->in_hand - p->parked);
             if (room > (int)COUNT(messages))
                 room = COUNT(messages);
             if (room <= 0 || w->hand_bytes > HAND_BYTES_MAX)

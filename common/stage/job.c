@@ -16,6 +16,7 @@ static struct job_list *list_of(struct worker *w, enum job_state s, int **ret_co
     case J_SEND: *ret_count = &w->send_n; return &w->send;
     case J_SENDING: *ret_count = &w->sending_n; return &w->sending;
     case J_PARKED: *ret_count = &w->parked_n; return &w->parked;
+    case J_REFUSED: *ret_count = &w->refused_n; return &w->refused;
     case J_LANE: break;
     }
     return NULL;
@@ -32,6 +33,8 @@ static void leave(struct job *job)
     }
     job->w->pause.held_n -= job->held;
     job->held = false;
+    if (job->state == J_PARKED && job->part)
+        job->part->parked--;
 }
 
 void job_move(struct job *job, enum job_state to, bool first)
@@ -47,6 +50,8 @@ void job_move(struct job *job, enum job_state to, bool first)
     else
         TAILQ_INSERT_TAIL(list, job, link);
     ++*count;
+    if (to == J_PARKED && job->part)
+        job->part->parked++;
 }
 
 void job_begin(struct job *job)
@@ -234,7 +239,7 @@ void job_unpark(void *of, uint32_t events)
     struct job *job = of;
 
     (void)events;
-    job_move(job, J_LOOK, false);
+    job_move(job, job->state == J_PARKED ? J_LOOK : J_RECORD, false);
 }
 
 void job_park(struct job *job, int64_t us)

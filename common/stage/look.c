@@ -119,35 +119,11 @@ static void unlook(struct worker *w)
     }
 }
 
-static void on_looked(void *of, const struct db_outcome *out)
+/* What is asked for beside the messages. Returns the place of their results. */
+static int others_looked(struct worker *w, const struct db_outcome *out, bool epochs, bool pulse, int lease)
 {
-    struct worker *w = of;
     int at = 0;
-    bool epochs = w->epochs_sent, pulse = w->pulse_sent;
-    int lease = w->lease_account;
 
-    w->epochs_sent = w->pulse_sent = false;
-    w->lease_account = -1;
-    if (out->end != DB_DONE) {
-        if (lease >= 0)
-            access_lease_failed(&w->access, lease);
-        progress_looked(w, NULL, 0);
-        for (struct part *p = w->parts; epochs && p; p = p->next_part)
-            p->epoch_wanted |= !p->epoch && stage_has_intent(w->stage);
-        if (out->end == DB_REFUSED) {
-            if (w->looking_n == 1 && (!strncmp(out->sqlstate, "22", 2) || !strncmp(out->sqlstate, "23", 2))) {
-                struct job *job = TAILQ_FIRST(&w->looking);
-                job_set_aside(job, "refused_by_database", out->error);
-            } else {
-                log_warn("PostgreSQL refuses a look-up (%s): %s", out->sqlstate, out->error);
-                w->look_retry_us = loop_now(w->loop) + (w->looking_n > 1 ? 0 : 1000000);
-            }
-            w->look_batch_max = w->looking_n > 2 ? w->looking_n / 2 : 1;
-        }
-        unlook(w);
-        return;
-    }
-    INJECTION_POINT(look_committed);
     if (epochs) {
         const PGresult *res = out->results[at++];
         for (int r = 0; r < PQntuples(res); r++) {
@@ -168,34 +144,110 @@ static void on_looked(void *of, const struct db_outcome *out)
             access_paused(&w->access, PQgetvalue(res, r, 0), atoll(PQgetvalue(res, r, 1)), PQgetvalue(res, r, 2));
         pause_looked(w, out->results[at++]);
     }
-    if (w->looking_n) {
-        const PGresult *res = out->results[at];
-        struct job *by_ord[STAGE_LOOK_MAX];
-        int n = 0;
-        for (struct job *job = TAILQ_FIRST(&w->looking); job; job = TAILQ_NEXT(job, link))
-            by_ord[n++] = job;
-        for (int r = 0; r < PQntuples(res); r++) {
-            int ord = atoi(PQgetvalue(res, r, 0));
-            ord = (stage_has_intent(w->stage) ? ord >> 2 : ord) - 1; /* see intent_look */
-            if (ord < 0 || ord >= n || by_ord[ord]->state != J_LOOKING)
-                continue;
-            struct job *job = by_ord[ord];
-            if (stage_has_intent(w->stage))
-                note_intent(job, &(struct look_row){res, r});
-            if (job->drop_when_seen) {
-                job_give_up(job);
-                worker_maybe_release(w);
-                continue;
-            }
-            look_row_done(job, res, r);
-        }
-        if (w->look_batch_max < STAGE_LOOK_MAX)
-            w->look_batch_max *= 2;
-        unlook(w); /* rows that did not come: none, unless the statement is wrong */
-    }
-    INJECTION_POINT(look_done);
+    return at;
 }
 
+static void others_not_looked(struct worker *w, bool epochs, int lease)
+{
+    if (lease >= 0)
+        access_lease_failed(&w->access, lease);
+    progress_looked(w, NULL, 0);
+    for (struct part *p = w->parts; epochs && p; p = p->next_part)
+        p->epoch_wanted |= !p->epoch && stage_has_intent(w->stage);
+}
+
+/* The rows of one statement, for n jobs. */
+static void rows_looked(struct worker *w, const PGresult *res, struct job *const *by_ord, int n)
+{
+    for (int r = 0; r < PQntuples(res); r++) {
+        int ord = atoi(PQgetvalue(res, r, 0));
+        ord = (stage_has_intent(w->stage) ? ord >> 2 : ord) - 1; /* see intent_look */
+        if (ord < 0 || ord >= n || by_ord[ord]->state != J_LOOKING)
+            continue;
+        struct job *job = by_ord[ord];
+        if (stage_has_intent(w->stage))
+            note_intent(job, &(struct look_row){res, r});
+        if (job->drop_when_seen) {
+            job_give_up(job);
+            worker_maybe_release(w);
+            continue;
+        }
+        look_row_done(job, res, r);
+    }
+}
+
+/* Where the row is not to blame it is looked up a little later, and the others need not wait for it. */
+static void refused(struct job *job, const struct db_refusal *why)
+{
+    if (db_refused_data(why->sqlstate))
+        job_set_aside(job, "refused_by_database", why->error);
+    else if (!job->drop_when_seen)
+        job_park(job, REFUSED_US);
+}
+
+static void parts_looked(struct worker *w, const struct db_outcome *out, int at, struct job **by_ord, int n)
+{
+    const struct db_refusal *why = NULL;
+    int later = 0;
+
+    w->look_apart -= n;
+    for (int i = 0; i < n; i++) {
+        const struct db_refusal *part = &out->parts[i];
+        if (!*part->sqlstate) {
+            rows_looked(w, out->results[at + i], by_ord + i, 1);
+            continue;
+        }
+        refused(by_ord[i], part);
+        if (w->look_apart < DB_PARTS_MAX)
+            w->look_apart = DB_PARTS_MAX; /* where there is one there may be more */
+        if (!db_refused_data(part->sqlstate) && !later++)
+            why = part;
+    }
+    if (!later)
+        return;
+    log_warn("PostgreSQL refuses %d of %d look-ups (%s): %s; trying again", later, n, why->sqlstate, why->error);
+    if (later == n) /* nor may it take any other */
+        w->look_retry_us = loop_now(w->loop) + REFUSED_US;
+}
+
+/* One of them is to blame: each is looked up in a part of its own next. Or none is. */
+static void all_refused(struct worker *w, const struct db_outcome *out)
+{
+    if (!w->look_apart && w->looking_n) {
+        w->look_apart = w->looking_n;
+        return;
+    }
+    log_warn("PostgreSQL refuses to look anything up (%s): %s; trying again", out->sqlstate, out->error);
+    w->look_retry_us = loop_now(w->loop) + REFUSED_US;
+}
+
+static void on_looked(void *of, const struct db_outcome *out)
+{
+    struct worker *w = of;
+    struct job *by_ord[STAGE_LOOK_MAX];
+    bool epochs = w->epochs_sent, pulse = w->pulse_sent;
+    int at = 0, n = 0, lease = w->lease_account;
+
+    for (struct job *job = TAILQ_FIRST(&w->looking); job; job = TAILQ_NEXT(job, link))
+        by_ord[n++] = job;
+    w->epochs_sent = w->pulse_sent = false;
+    w->lease_account = -1;
+    if (out->end != DB_DONE) {
+        others_not_looked(w, epochs, lease);
+        if (out->end == DB_REFUSED)
+            all_refused(w, out);
+        unlook(w);
+        return;
+    }
+    INJECTION_POINT(look_committed);
+    at = others_looked(w, out, epochs, pulse, lease);
+    if (w->look_apart)
+        parts_looked(w, out, at, by_ord, n);
+    else if (n)
+        rows_looked(w, out->results[at], by_ord, n);
+    unlook(w); /* rows that did not come: none, unless the statement is wrong */
+    INJECTION_POINT(look_done);
+}
 
 static void add_epochs(struct worker *w)
 {
@@ -256,8 +308,31 @@ static int look_room(struct worker *w)
         return 0;
     int under_way = w->calling_n + w->ready_n + w->looking_n;
     if (w->stage->call == CALL_BLIND)
-        under_way += w->record_n + w->recording_n;
+        under_way += w->record_n + w->recording_n + w->refused_n;
     return limit + look_ahead(w) - under_way;
+}
+
+/* Whether the statement takes intents: not of a stage that only reads, and not in a dry run. */
+static bool has_engine_columns(const struct worker *w)
+{
+    return stage_has_intent(w->stage) && !w->dry;
+}
+
+static void begin_look(struct worker *w)
+{
+    db_columns_begin(&w->columns, (has_engine_columns(w) ? 4 : 1) + w->stage->look_columns);
+}
+
+static void send_look(struct worker *w)
+{
+    const struct stage *s = w->stage;
+    const char *values[32] = {s->name, w->owner, NULL, w->topic, w->instance};
+    char deadline[24];
+
+    snprintf(deadline, sizeof deadline, "%lld", (long long)(w->timeout_ms + START_SLACK_US / 1000 + 1000));
+    values[2] = deadline;
+    db_columns_end(&w->columns, values + (w->dry ? 1 : stage_has_intent(s) ? 5 : 0));
+    db_add(w->look_db, ST_LOOK, values);
 }
 
 /* Returns how many are put, after the n that are already. */
@@ -272,14 +347,21 @@ static int look_those(struct worker *w, int n, int room, bool failed_too)
             continue; /* nobody knows yet that the partition is ours, or what PostgreSQL knows of it */
         if (job->marked && !failed_too)
             continue;
-        db_put_int(c, ++n);
-        if (stage_has_intent(s) && !w->dry) {
+        if (w->look_apart) {
+            db_part(w->look_db);
+            begin_look(w);
+        }
+        n++;
+        db_put_int(c, c->rows + 1);
+        if (has_engine_columns(w)) {
             db_put_int(c, job->part ? job->part->id : -1);
             db_put_int(c, job->part ? job->part->epoch : -1);
             db_put_bool(c, job->reopen);
         }
         s->look_put(job->of, c);
         db_row_end(c);
+        if (w->look_apart)
+            send_look(w);
         job_move(job, J_LOOKING, false);
         job->start_by_us = loop_now(w->loop) + START_SLACK_US;
     }
@@ -288,39 +370,23 @@ static int look_those(struct worker *w, int n, int room, bool failed_too)
 
 static void add_look(struct worker *w)
 {
-    const struct stage *s = w->stage;
-    struct db_columns *c = &w->columns;
-    const char *values[32];
-    int engine = 0, room = look_room(w), n = 0;
-    char deadline[24];
+    int most = w->look_apart ? w->look_apart : STAGE_LOOK_MAX, room = look_room(w), n = 0;
 
     if (room > w->look_n)
         room = w->look_n;
-    if (room > w->look_batch_max)
-        room = w->look_batch_max;
-    if (room <= 0 || (w->ready_n > look_ahead(w) / 2 && !worker_worth_it(w, room, w->look_batch_max, w->looked_us)))
+    if (room > most)
+        room = most;
+    if (room <= 0 || (w->ready_n > look_ahead(w) / 2 && !worker_worth_it(w, room, most, w->looked_us)))
         return;
     w->looked_us = loop_now(w->loop);
-    if (w->dry) {
-        values[0] = s->name;
-        engine = 1;
-    } else if (stage_has_intent(s)) {
-        snprintf(deadline, sizeof deadline, "%lld", (long long)(w->timeout_ms + START_SLACK_US / 1000 + 1000));
-        values[0] = s->name;
-        values[1] = w->owner;
-        values[2] = deadline;
-        values[3] = w->topic;
-        values[4] = w->instance;
-        engine = 5;
-    }
-    db_columns_begin(c, (stage_has_intent(s) && !w->dry ? 4 : 1) + s->look_columns);
+    begin_look(w);
     if (health_recovering(&w->access.health))
         n = look_those(w, n, room, false);
     n = look_those(w, n, room, true);
     if (!n)
         return;
-    db_columns_end(c, values + engine);
-    db_add(w->look_db, ST_LOOK, values);
+    if (!w->look_apart)
+        send_look(w);
     metric_add(w->m_look_rows, n);
     metric_add(w->m_look_batches, 1);
 }

@@ -129,7 +129,7 @@ static void look_again(struct worker *w, struct part *p)
 
 void progress_noted(struct worker *w, const struct db_outcome *out)
 {
-    const PGresult *res = out->end == DB_DONE && w->restore.note_sent ? out->results[out->count - 1] : NULL;
+    const PGresult *res = out && w->restore.note_sent ? out->results[0] : NULL;
 
     for (int r = 0; res && r < PQntuples(res); r++) {
         struct part *p = worker_part(w, atoi(PQgetvalue(res, r, 0)));

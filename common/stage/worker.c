@@ -404,12 +404,11 @@ static struct fault begin(struct worker *w, const struct stage *s, bool check)
     dry_begin(w);
     w->group = group_of(w);
     w->hand_max = stage_settings.concurrency * HAND_PER_SLOT > 300 ? (int)stage_settings.concurrency * HAND_PER_SLOT : 300;
-    w->look_batch_max = STAGE_LOOK_MAX;
-    w->record_batch_max = w->record_batch_most = s->batch ? s->batch : STAGE_BATCH;
-    if (w->hand_max < 2 * w->record_batch_most) /* one is written while the next fills */
-        w->hand_max = 2 * w->record_batch_most;
+    w->record_batch_max = s->batch ? s->batch : STAGE_BATCH;
+    if (w->hand_max < 2 * w->record_batch_max) /* one is written while the next fills */
+        w->hand_max = 2 * w->record_batch_max;
     w->session_us = (int64_t)kafka_session_ms() * 1000;
-    w->lease_account = -1;
+    w->lease_account = w->pause_sent = -1;
     w->linger = (struct loop_timer){.call = on_linger, .of = w};
     w->release = (struct loop_timer){.call = worker_release, .of = w};
     w->pulse = (struct loop_timer){.call = on_pulse, .of = w};
@@ -425,6 +424,7 @@ static struct fault begin(struct worker *w, const struct stage *s, bool check)
     TAILQ_INIT(&w->send);
     TAILQ_INIT(&w->sending);
     TAILQ_INIT(&w->parked);
+    TAILQ_INIT(&w->refused);
     name_owner(w);
     TRY(loop_open(&w->loop));
     loop_pace(w->loop, PACE_US);
@@ -524,7 +524,7 @@ static void drain(struct worker *w)
     for (struct part *p = w->parts; p; p = p->next_part)
         part_give_up_unsent(p);
     while (loop_now(w->loop) < until &&
-           (w->looking_n || w->ready_n || w->calling_n || w->record_n || w->recording_n || w->send_n || w->sending_n || w->freed_n ||
+           (w->looking_n || w->ready_n || w->calling_n || w->record_n || w->recording_n || w->refused_n || w->send_n || w->sending_n || w->freed_n ||
             progress_must_note(w) || w->restore.note_sent)) {
         /* what an answer or a look-up brings back is given up as well */
         for (struct part *p = w->parts; p; p = p->next_part)
@@ -555,7 +555,7 @@ static void end(struct worker *w)
     db_close(w->record_db);
     status_close(w->status);
     HASH_CLEAR(hh, w->lanes);
-    struct job_list *lists[] = {&w->look, &w->looking, &w->ready, &w->calling, &w->record, &w->recording, &w->send, &w->sending, &w->parked};
+    struct job_list *lists[] = {&w->look, &w->looking, &w->ready, &w->calling, &w->record, &w->recording, &w->send, &w->sending, &w->parked, &w->refused};
     for (size_t i = 0; i < COUNT(lists); i++)
         for (struct job *job; (job = TAILQ_FIRST(lists[i]));) {
             TAILQ_REMOVE(lists[i], job, link);

@@ -16,7 +16,7 @@
  *
  *   LANE ─▶ LOOK ─▶ LOOKING ─▶ READY ─▶ CALLING ─▶ RECORD ─▶ RECORDING ─▶ SEND ─▶ SENDING ─▶ finished
  *             ▲         │ already true: SEND                     │ not now: PARKED, then LOOK
- *             └─────────┴────────────────────────────────────────┘
+ *             └─────────┴────────────────────────────────────────┘ not taken by PostgreSQL now: REFUSED, then RECORD
  *
  * Callbacks only move jobs; everything that follows is done once, at the end of the turn (worker.c).
  */
@@ -47,6 +47,7 @@ enum {
     SENDING_US = 1000000,       /* longer than a broker that is well takes to acknowledge */
     GATHER_ENOUGH = 32,         /* rows: more in one statement make each hardly cheaper */
     PULSE_US = 500000,
+    REFUSED_US = 1000000, /* what PostgreSQL does not take now is sent again */
     CALLS_KEPT = 4,
 };
 
@@ -63,7 +64,7 @@ extern const struct db_statement progress_statement, progress_notice_statement, 
 
 /* ---- a message in hand ---- */
 
-enum job_state { J_LANE, J_LOOK, J_LOOKING, J_READY, J_CALLING, J_RECORD, J_RECORDING, J_SEND, J_SENDING, J_PARKED };
+enum job_state { J_LANE, J_LOOK, J_LOOKING, J_READY, J_CALLING, J_RECORD, J_RECORDING, J_SEND, J_SENDING, J_PARKED, J_REFUSED };
 
 struct call_record {
     const char *call, *verdict, *code;
@@ -91,7 +92,7 @@ struct part {
     int64_t dropped;    /* lowest offset given up unfinished; INT64_MAX: none */
     int64_t stored;
     bool dirty, drained, revoking, epoch_wanted, fenced;
-    int in_hand;
+    int in_hand, parked;
     struct progress progress;
     struct job_list jobs; /* in offset order */
     struct metric *lag;
@@ -182,10 +183,11 @@ struct worker {
     struct part *parts;
     int part_count;
     struct job *lanes;
-    struct job_list look, looking, ready, calling, record, recording, send, sending, parked;
-    int look_n, looking_n, ready_n, calling_n, record_n, recording_n, send_n, sending_n, parked_n, hand_n;
+    struct job_list look, looking, ready, calling, record, recording, send, sending, parked, refused;
+    int look_n, looking_n, ready_n, calling_n, record_n, recording_n, send_n, sending_n, parked_n, refused_n, hand_n;
     size_t hand_bytes;
-    int hand_max, look_batch_max, record_batch_max, record_batch_most;
+    int hand_max, record_batch_max;
+    int look_apart, record_apart; /* so many of the next go each in a part of its own, for PostgreSQL has refused one of them */
 
     struct loop_timer linger, drain, release, pulse, prove;
     bool draining, suspect;
@@ -197,6 +199,7 @@ struct worker {
 
     struct freed *freed; /* intents that were taken and not used */
     int freed_n, freed_room, freed_sent;
+    int pause_sent; /* the account whose pause is being written; -1: none */
     int lease_account;
     int64_t lease_sent_us;
     bool epochs_sent, pulse_due, pulse_sent;
@@ -276,11 +279,11 @@ void progress_add_look(struct worker *w);
 bool progress_look_sent(const struct worker *w);
 int progress_looked(struct worker *w, const struct db_outcome *out, int at);
 
-/* with the outcomes */
+/* with the outcomes, before all else */
 bool progress_must_note(struct worker *w);
 bool progress_unnoted(const struct part *p);
 void progress_add_note(struct worker *w);
-void progress_noted(struct worker *w, const struct db_outcome *out);
+void progress_noted(struct worker *w, const struct db_outcome *out); /* NULL: it was not committed */
 
 /* ---- pause.c ---- */
 

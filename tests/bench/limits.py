@@ -136,12 +136,9 @@ class Bench(Services):
         self.admin("POST", "/alma/generate", json={"count": DAY_MESSAGES, "from": 1, "iz": "1"})
         _made, sent = self.windows(DAY_MESSAGES, "bookings.new")
         with self.workers("bookings-new", workers, prefix, ALMA_CALLS_PER_SECOND=CALLS_A_SECOND, ALMA_CALLS_LEFT_MIN=0,
-                          DAY_PAUSE_SECONDS=DAY_PAUSE_S) as ports:
+                          DAY_PAUSE_SECONDS=DAY_PAUSE_S):
             self.send(prefix + "bookings.new", sent)
-
-            def paused(port):
-                return any(k.startswith("shelfwire_vendor_pause_seconds") and v > 0 for k, v in self.metrics(port).items())
-            self.await_(lambda: all(paused(port) for port in ports), 120)
+            self.await_(lambda: self.alma().get("by_status", {}).get("429"), 120)
             time.sleep(3 * DAY_PAUSE_S)  # it is tried again a few times
             before = self.alma()["by_status"]
             self.admin("POST", "/settings", json={"alma": {"per_day": 0}})
@@ -155,22 +152,20 @@ class Bench(Services):
     def spoil(self, windows, kinds):
         """Every other one, in one of these ways in turn."""
         made, sent = windows
-        messages, good, odd = [], [], []
+        messages, good, marked = [], [], []
         for i, (key, value) in enumerate(sent):
             kind = kinds[i // 2 % len(kinds)] if kinds and i % 2 else None
             if not kind:
                 good.append(made[i])
             if kind == "fails":
                 value = value.replace('"Room"', '"Broken"')
-                with self.db.cursor() as sql:
-                    sql.execute("UPDATE appts SET destination = 'Broken' WHERE appt_id = %s", (made[i],))
-            if kind == "refused":
-                odd.append(key)
+            if kind in ("fails", "refused"):
+                marked.append((made[i], "Broken" if kind == "fails" else "Odd"))
             messages.append(("G99999999" if kind == "wrong_key" else key, value[:-1] if kind == "unreadable" else value))
-        if odd:
-            with self.db.cursor() as sql:
-                ids = ", ".join(f"'{key}'" for key in odd)
-                sql.execute(f"ALTER TABLE appts ADD CONSTRAINT odd CHECK (prereg_id IS NULL OR asked_id NOT IN ({ids})) NOT VALID")
+        with self.db.cursor() as sql:
+            sql.execute("UPDATE appts SET destination = d FROM unnest(%s::uuid[], %s::text[]) AS m(id, d) WHERE appt_id = id",
+                        ([made for made, _ in marked], [destination for _, destination in marked]))
+            sql.execute("ALTER TABLE appts ADD CONSTRAINT odd CHECK (prereg_id IS NULL OR destination <> 'Odd')")
         return messages, good
 
     def poison(self, kinds, count, rate):

@@ -340,6 +340,20 @@ def test_an_import_that_breaks_off_is_simply_run_again(catalog):
     catalog.assert_equal(availability=False)
 
 
+def test_titles_that_postgresql_refuses_cost_no_other(catalog):
+    """Of a backlog hundreds are written at a time."""
+    catalog.generate(2000)
+    known = sorted(catalog.isbns())
+    odd = known[::97]
+    catalog.run("--import")
+    listed = ", ".join(f"'{isbn}'" for isbn in odd)
+    catalog.db.rows(f"ALTER TABLE titles ADD CONSTRAINT odd CHECK (isbn NOT IN ({listed}) OR title IS NULL)")
+    catalog.worker()
+    catalog.settle()
+    assert sorted(m.key.decode() for m in catalog.world.dead_letters("catalog.delta")) == odd
+    assert sorted(catalog.rows()) == sorted(set(known) - set(odd))
+
+
 def test_a_second_import_wants_to_be_asked_for(catalog):
     catalog.generate(20)
     catalog.run("--import")

@@ -2,6 +2,7 @@
 import json
 
 import pytest
+from fires.matrix import is_stopped
 from shelfwire import STAGES, wait_for
 
 ABSENT = "00000000-0000-4000-8000-000000000000"
@@ -120,6 +121,17 @@ def test_no_number_of_bad_messages_stalls_a_worker(world):
     world.assert_exactly_once()
 
 
+def test_no_number_of_messages_that_wait_for_their_next_try_takes_the_room_of_others(world):
+    windows = world.make_windows(1200, 1200, topic="prereg.create", send=False)
+    world.sandbox.admin("POST", "/faults", [{"vendor": "passagepoint", "kind": "status", "status": 500, "call": "createPreReg",
+                                             "key": w.person.visitor_id} for w in windows[::2]])
+    world.send("prereg.create", windows)
+    worker = world.start("prereg-create", CONCURRENCY=20, RETRY_MS_MIN=60000, RETRY_MS_MAX=60000)
+    world.await_made(600)
+    assert worker.metric("shelfwire_parked") > 500
+    world.assert_no_dead_letters()
+
+
 def spoil(world, name, windows):
     """Each in one of four ways, and sent; returns what its dead letter says, by booking."""
     topic, kinds = STAGES[name], {}
@@ -182,3 +194,102 @@ def test_half_of_all_messages_is_poison(world, name):
     at_gate = {p["visitorId"] for p in world.sandbox.preregs()}
     known = dict(world.db.rows("SELECT primary_id, visitor_id FROM users"))
     assert {known[w.person.primary_id] for w in good} <= at_gate
+
+
+# ---- what PostgreSQL refuses ----
+
+REFUSE = """
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN IF {which} THEN RAISE EXCEPTION 'not this one' USING ERRCODE = '{error}'; END IF; RETURN NEW; END $$;
+    CREATE {trigger} FOR EACH ROW EXECUTE FUNCTION refuse()"""
+REFUSED = {  # the trigger, and when it speaks
+    "look-up": ("TRIGGER refuse BEFORE INSERT ON intents", "NEW.state = 'taken' AND NEW.work_id = ANY ('{{{ids}}}')"),
+    "outcome": ("TRIGGER refuse BEFORE UPDATE ON appts", "NEW.prereg_id IS NOT NULL AND NEW.appt_id = ANY ('{{{ids}}}'::uuid[])"),
+    "commit": ("CONSTRAINT TRIGGER refuse AFTER UPDATE ON appts DEFERRABLE INITIALLY DEFERRED",
+               "NEW.prereg_id IS NOT NULL AND NEW.appt_id = ANY ('{{{ids}}}'::uuid[])"),
+}
+
+
+def refuse(world, what, windows, error):
+    trigger, which = REFUSED[what]
+    world.db.rows(REFUSE.format(trigger=trigger, which=which.format(ids=",".join(w.appt_id for w in windows)), error=error))
+
+
+@pytest.mark.parametrize("every", [1, 2, 20])
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_postgresql_refuses_is_set_aside_and_only_that(world, what, every):
+    windows = world.make_windows(80, 80, topic="prereg.create", send=False)
+    refused, good = windows[every // 2::every], [w for i, w in enumerate(windows) if i % every != every // 2]
+    refuse(world, what, refused, "check_violation")
+    world.send("prereg.create", windows)
+    worker = world.start("prereg-create", CONCURRENCY=70)
+    world.await_no_lag("prereg-create")
+    dead = world.dead_letters("prereg.create")
+    assert sorted(m.json()["appt_id"] for m in dead) == sorted(w.appt_id for w in refused), worker.tail()
+    assert {m.headers["kafka_dlt-exception-fqcn"] for m in dead} == {b"refused_by_database"}
+    assert world.answers().get("made", 0) == len(good)
+    if what == "look-up":
+        world.assert_exactly_once(good)
+    else:
+        world.assert_never_twice()
+        assert world.answers() == {k: n for k, n in {"made": len(good), "set_aside": len(refused)}.items() if n}
+        assert sorted(world.desk()) == sorted(("set_aside", w.appt_id) for w in refused)
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_postgresql_cannot_take_yet_keeps_nobody_else_waiting(world, what):
+    """As when one index is broken: no fault of the message, which is done when it can be."""
+    windows = world.make_windows(60, 60, topic="prereg.create", send=False)
+    refuse(world, what, windows[7:8], "index_corrupted")
+    world.send("prereg.create", windows)
+    worker = world.start("prereg-create", CONCURRENCY=20)
+    worker.await_log("not this one")
+    world.await_made(59)
+    assert worker.log().count("not this one") <= 20, "it floods the log"
+    world.db.rows("DROP FUNCTION refuse CASCADE")
+    world.await_made(60)
+    world.await_no_lag("prereg-create")
+    world.assert_exactly_once()
+    world.assert_no_dead_letters()
+    assert world.desk() == []
+
+
+def test_a_pause_is_told_to_all_although_an_outcome_beside_it_is_refused(world):
+    first, odd, limited = windows = world.make_windows(3, 3, send=False)
+    world.db.rows(f"ALTER TABLE users ADD CONSTRAINT odd CHECK (primary_id <> '{odd.person.primary_id}')")
+    world.sandbox.fault("alma", "user", "rate_limited", key=limited.person.asked_id, retry_after=300)
+    worker = world.start("bookings-new", CONCURRENCY=3)
+
+    def answered():
+        return worker.metric("shelfwire_vendor_calls_total")
+    with world.db.locked("attempts"):
+        world.send("bookings.new", [first])
+        wait_for(lambda: answered() == 1 and world.db.waiting(), lambda: "no outcome waits" + worker.tail())
+        world.send("bookings.new", [odd])
+        wait_for(lambda: answered() == 2, lambda: "it is not asked about" + worker.tail())
+        world.send("bookings.new", [limited])
+        wait_for(lambda: answered() == 3, lambda: "it is not asked about" + worker.tail())
+    wait_for(lambda: world.dead_letters("bookings.new"), lambda: "it is not set aside" + worker.tail())
+    assert world.db.one("SELECT count(*) FROM quotas WHERE vendor = 'alma' AND paused_until > clock_timestamp() + interval '1 minute'")
+    assert [m.key for m in world.dead_letters("bookings.new")] == [windows[1].key("bookings.new").encode()]
+
+
+def spoil_outcomes(world, windows):
+    ids = ", ".join(f"'{w.person.primary_id}'" for w in windows)
+    world.db.rows(f"ALTER TABLE users ADD CONSTRAINT odd CHECK (primary_id NOT IN ({ids}) OR visitor_id IS NULL) NOT VALID")
+    return {w.appt_id for w in windows}
+
+
+@pytest.mark.parametrize("point", ["look_sent:8", "look_committed:8", "record_sent:3", "record_committed:2"])
+def test_who_dies_while_half_of_all_is_refused_does_nothing_twice(world, point):
+    windows = world.make_windows(80, 80, topic="users.resolve", send=False)
+    refused = spoil_outcomes(world, windows[::2])
+    world.send("users.resolve", windows)
+    worker = world.start("users-resolve", CONCURRENCY=20, INJECT_AT=point, KAFKA_GROUP_INSTANCE_ID="one")
+    wait_for(lambda: is_stopped(worker), lambda: "it does not come to that point" + worker.tail())
+    worker.kill9()
+    world.start("users-resolve", CONCURRENCY=20, KAFKA_GROUP_INSTANCE_ID="one")
+    world.await_no_lag("users-resolve")
+    world.assert_never_twice()
+    assert {m.json()["appt_id"] for m in world.dead_letters("users.resolve")} == refused
+    assert {m.json()["appt_id"] for m in world.read_topic("prereg.create")} == {w.appt_id for w in windows} - refused
