@@ -1,0 +1,30 @@
+#!/bin/sh
+# Lays out the root file systems of the image (see Dockerfile): what every program needs, and the programs.
+#   ops/compose/root.sh BUILD ROOT PROGRAMS
+# ROOT gets the libraries that the programs were linked with, certificate authorities, time zones, a user, and of each Debian package
+# that is in it the copyright and the status, by which scanners for known vulnerabilities find it.
+set -eu
+build=$1 root=$2 programs=$3
+
+DESTDIR=$programs cmake --install "$build" --strip >/dev/null
+rm -r "$programs/usr/share/man" "$programs/usr/lib/systemd"
+
+mkdir -p "$root/etc/ssl/certs" "$root/usr/bin" "$root/usr/lib" "$root/usr/lib64" "$root/usr/share" "$root/var/lib/dpkg/status.d"
+for folder in bin lib lib64; do
+    ln -s "usr/$folder" "$root/$folder"
+done
+mkdir -m 1777 "$root/tmp"
+ldd "$programs"/usr/bin/* "$build/bin/sandbox" | grep -o '/[^ ]*\.so[^ ]*' | sort -u | while read -r library; do
+    cp -L --parents "$library" "$root"
+    dpkg-query --search "$(readlink -f "$library")"
+done | cut -d : -f 1 | sort -u >"$build/packages"
+for package in $(cat "$build/packages") ca-certificates tzdata; do
+    dpkg-query --status "$package" >"$root/var/lib/dpkg/status.d/$package"
+    cp -L --parents "/usr/share/doc/$package/copyright" "$root"
+done
+cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+cp -a /usr/share/zoneinfo "$root/usr/share/"
+cp /etc/os-release "$root/etc/"
+echo 'shelfwire:x:10001:10001:Shelfwire:/nonexistent:/nonexistent' >"$root/etc/passwd"
+echo 'shelfwire:x:10001:' >"$root/etc/group"
+echo 'hosts: files dns' >"$root/etc/nsswitch.conf" # the library's own order is the other way round
