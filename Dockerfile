@@ -10,7 +10,8 @@ COPY tests/setup.sh /setup/
 RUN /setup/setup.sh compile
 WORKDIR /source
 COPY . .
-RUN cmake --preset release -DCMAKE_INSTALL_PREFIX=/usr && cmake --build --preset release && ctest --test-dir build --output-on-failure
+RUN cmake --preset release -DCMAKE_INSTALL_PREFIX=/usr && cmake --build --preset release && \
+    ctest --test-dir build --output-on-failure
 RUN ops/compose/root.sh build /root-of-image /programs
 
 FROM scratch AS libraries

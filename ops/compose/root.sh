@@ -1,8 +1,8 @@
 #!/bin/sh
 # Lays out the root file systems of the image (see Dockerfile): what every program needs, and the programs.
 #   ops/compose/root.sh BUILD ROOT PROGRAMS
-# ROOT gets the libraries that the programs were linked with, certificate authorities, time zones, a user, and of each Debian package
-# that is in it the copyright and the status, by which scanners for known vulnerabilities find it.
+# ROOT gets the libraries that the programs were linked with, certificate authorities, time zones, a user, and of each Debian
+# package that is in it the copyright and the status, by which scanners for known vulnerabilities find it.
 set -eu
 build=$1 root=$2 programs=$3
 

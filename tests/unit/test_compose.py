@@ -1,4 +1,4 @@
-"""docker-compose.yml and what belongs to it, as files: whether it knows every program, setting and secret, and shuts everybody in."""
+"""docker-compose.yml and what belongs to it, as files: whether they know every program, setting and secret, and shut all in."""
 import os
 import pathlib
 import re
@@ -33,7 +33,8 @@ def seconds(text):
 
 
 def test_env_example_is_what_the_programs_say():
-    made = subprocess.run([sys.executable, ROOT / "ops/compose/env-example", BUILD], stdout=subprocess.PIPE, text=True, check=True).stdout
+    make = [sys.executable, ROOT / "ops/compose/env-example", BUILD]
+    made = subprocess.run(make, stdout=subprocess.PIPE, text=True, check=True).stdout
     assert (ROOT / ".env.example").read_text() == made, "make it anew: ops/compose/env-example build/bin >.env.example"
     for program in PROGRAMS:
         for name in settings(program):
