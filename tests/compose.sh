@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Docker Compose as a library runs it: the real docker-compose.yml on a real Docker Engine, without a registry. Builds the image,
-# and stand-ins of the official ones from Debian's packages and Maven Central's jars; starts a try-out, scales, kills and restarts
-# it under load, counts at the vendors' sandbox what came of it (tests/compose/stack.py).
+# Docker Compose as a library runs it: the real docker-compose.yml on a real Docker Engine, without a registry. Builds the image
+# and stand-ins of the official ones, from Debian's packages and Maven Central's jars; starts a try-out, scales, kills and
+# restarts it under load, counts at the vendors' sandbox what came of it (tests/compose/stack.py).
 #
 #   tests/compose.sh [--keep]
 #
-# Needs root on Debian; installs what is missing. The engine is its own, with its own socket, images and volumes, and ends with it:
-# an engine that runs here already is not touched. What takes long to make (Debian 13's packages) stays in its cache,
+# Needs root on Debian; installs what is missing. The engine is its own, with its own socket, images and volumes, and ends with
+# it: an engine that runs here already is not touched. What takes long to make (Debian 13's packages) stays in its cache,
 # ${XDG_CACHE_HOME:-$HOME/.cache}/shelfwire/docker, of some 3 GB. --keep leaves everything running and says how to reach it.
 # Says why and exits 77 where an engine cannot run.
 set -euo pipefail

@@ -3,8 +3,8 @@
 stack.py CHECKOUT FOLDER [--keep] - what tests/compose.sh starts once there are an engine and images.
 
 The try-out of docker-compose.yml, untouched: without a .env, from nothing. Then its sandbox of vendors is given much to do,
-prereg-create is scaled 1 → 4 → 2, containers crash, Kafka and PostgreSQL crash and are restarted; and in the end every booking is
-compared with what the gate was made to do. FOLDER is for what Compose reads besides.
+prereg-create is scaled 1 → 4 → 2, containers crash, Kafka and PostgreSQL crash and are restarted; and in the end every booking
+is compared with what the gate was made to do. FOLDER is for what Compose reads besides.
 """
 import collections
 import datetime
@@ -321,7 +321,7 @@ def counted(doubts):
     assert not twice, f"{sum(twice.values())} pre-registrations too many, as {next(iter(twice))}"
     desk = sql("SELECT string_agg(DISTINCT kind, ' ') FROM desk WHERE closed_at IS NULL")
     assert desk in ("", "no_card"), f"on the desk: {desk}"
-    say(f"{len(want)} bookings, {sum(have.values())} pre-registrations: nothing lost, nothing twice; {doubts} times a person decided")
+    say(f"{len(want)} bookings, {sum(have.values())} pre-registrations: nothing lost, nothing twice; a person decided {doubts}")
 
 
 def stopped(compose):
@@ -356,8 +356,8 @@ def main():
     global MISSING, SERVICES
     everything = v2()("config", "--services").split()
     SERVICES = [s for s in everything if s not in ("kafka", "postgres", "migrate", "sandbox-import", "sandbox")]
-    there = lambda program: not run("docker", "run", "--rm", "--network", "none", "shelfwire", program, "--version", ok=False).returncode
-    MISSING = [s for s in ("monitor",) if not there(s)]
+    program = ("docker", "run", "--rm", "--network", "none", "shelfwire")
+    MISSING = [s for s in ("monitor",) if run(*program, s, "--version", ok=False).returncode]
     SERVICES = [s for s in SERVICES if s not in MISSING]
     if MISSING:
         say(f"left out, since this version has no such program: {' '.join(MISSING)}")

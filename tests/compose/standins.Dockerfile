@@ -1,6 +1,7 @@
 # Stand-ins of the images that docker-compose.yml takes from a registry, for where there is none (tests/compose.sh): the same
-# programs, users, paths and environment names as far as that file relies on them. Apache Kafka is its jars from Maven Central, and
-# turns its environment into settings with the very class that the official image does; PostgreSQL and Prometheus are Debian's.
+# programs, users, paths and environment names as far as that file relies on them. Apache Kafka is its jars from Maven Central,
+# and turns its environment into settings with the very class that the official image does; PostgreSQL and Prometheus are
+# Debian's.
 FROM debian:trixie-slim AS kafka
 RUN apt-get update && apt-get install -y --no-install-recommends openjdk-21-jre-headless && rm -rf /var/lib/apt/lists/* && \
     useradd --create-home --uid 1000 appuser && \
