@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Every test: installs what is missing, builds, and runs unit tests, fuzz targets (a short while), the scenarios against
-# PostgreSQL and Apache Kafka, the demo, the Debian package, and Docker Compose where an engine can run; tsan and valgrind, samples
-# of the scenarios, when they are named. tests/run.sh [STEP...] runs only the steps named: unit python sandbox services fuzz
-# scenarios tsan valgrind demo package compose. The exit code says whether all passed.
+# PostgreSQL and Apache Kafka, the demo, the Debian package, and Docker Compose where an engine can run; tsan and valgrind,
+# samples of the scenarios, when they are named. tests/run.sh [STEP...] runs only the steps named: unit python sandbox services
+# fuzz scenarios tsan valgrind demo package compose. The exit code says whether all passed.
 #   FUZZ_SECONDS  how long each fuzz target runs (5)
 #   FUZZ_RUNS     how many executions instead: 10000000 takes hours
 #   SAMPLE        which scenarios tsan and valgrind run, as pytest's arguments (a few)
