@@ -76,6 +76,7 @@ finish() {
         clean >/dev/null 2>&1 || true
         kill "$engine"
         wait "$engine" || true
+        umount "$work"/run/netns/* 2>/dev/null || true
     fi
     rm -rf "$work"
 }
@@ -102,9 +103,10 @@ start_engine() {
 
 # Debian 13 without what Debian's own slim image lacks too. It gets its packages where and as this machine does.
 make_base() {
-    local mirror with=()
+    local mirror with=() made
 
-    ! docker image inspect debian:trixie-slim >/dev/null 2>&1 || return 0
+    made=$(declare -f make_base | cksum)
+    [[ $(docker image inspect --format '{{.Config.Labels.made}}' debian:trixie-slim 2>/dev/null) != "$made" ]] || return 0
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -1)
     mirror=${mirror:-http://deb.debian.org/debian}
     mkdir "$work/base"
@@ -116,7 +118,8 @@ make_base() {
     printf '%s\n' 'path-exclude /usr/share/doc/*' 'path-include /usr/share/doc/*/copyright' 'path-exclude /usr/share/man/*' \
         'path-exclude /usr/share/locale/*' >"$work/base/etc/dpkg/dpkg.cfg.d/docker"
     rm -rf "$work"/base/var/cache/apt/archives/*.deb "$work"/base/var/lib/apt/lists/* "$work"/base/usr/share/{doc,man,locale}
-    tar -C "$work/base" -c . | docker import --change 'CMD ["bash"]' - debian:trixie-slim >/dev/null
+    mkdir -p "$work"/base/usr/share/man/man{1..9}
+    tar -C "$work/base" -c . | docker import --change 'CMD ["bash"]' --change "LABEL made=\"$made\"" - debian:trixie-slim >/dev/null
     rm -rf "$work/base"
 }
 
