@@ -117,7 +117,8 @@ make_base() {
     echo "deb $mirror trixie main" >"$work/base/etc/apt/sources.list"
     printf '%s\n' 'path-exclude /usr/share/doc/*' 'path-include /usr/share/doc/*/copyright' 'path-exclude /usr/share/man/*' \
         'path-exclude /usr/share/locale/*' >"$work/base/etc/dpkg/dpkg.cfg.d/docker"
-    rm -rf "$work"/base/var/cache/apt/archives/*.deb "$work"/base/var/lib/apt/lists/* "$work"/base/usr/share/{doc,man,locale}
+    rm -rf "$work"/base/var/cache/apt/archives/*.deb "$work"/base/var/lib/apt/lists/* "$work"/base/usr/share/{man,locale}
+    find "$work/base/usr/share/doc" ! -name copyright ! -type d -delete
     mkdir -p "$work"/base/usr/share/man/man{1..9}
     tar -C "$work/base" -c . | docker import --change 'CMD ["bash"]' --change "LABEL made=\"$made\"" - debian:trixie-slim >/dev/null
     rm -rf "$work/base"

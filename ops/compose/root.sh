@@ -14,7 +14,11 @@ for folder in bin lib lib64; do
     ln -s "usr/$folder" "$root/$folder"
 done
 mkdir -m 1777 "$root/tmp"
-ldd "$programs"/usr/bin/* "$build/bin/sandbox" | grep -o '/[^ ]*\.so[^ ]*' | sort -u | while read -r library; do
+# the last one is not linked with: the C library loads it when a thread ends early
+{
+    ldd "$programs"/usr/bin/* "$build/bin/sandbox" | grep -o '/[^ ]*\.so[^ ]*'
+    ls /lib/*/libgcc_s.so.1
+} | sort -u | while read -r library; do
     cp -L --parents "$library" "$root"
     dpkg-query --search "$(readlink -f "$library")"
 done | cut -d : -f 1 | sort -u >"$build/packages"

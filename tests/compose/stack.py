@@ -68,8 +68,9 @@ class Compose:
         return run(*self.command, *(w for p in profiles for w in ("--profile", p)), *words, **how).stdout
 
     def up(self, *words, **how):
-        """What has no program yet is left out."""
-        return self("up", "-d", "--no-build", *words, *(w for s in MISSING for w in ("--scale", f"{s}=0")), **how)
+        """One service that is named, or all of which there is a program."""
+        left_out = [w for s in MISSING for w in ("--scale", f"{s}=0")]
+        return self("up", "-d", "--no-build", *(words or left_out), **how)
 
 
 def v2():
@@ -228,7 +229,6 @@ def observed(compose):
 
 
 def scale(compose, count):
-    # Compose 1.29 and 2 would otherwise bring back to one whatever else was scaled
     compose.up("--no-recreate", "--scale", f"prereg-create={count}", "prereg-create")
     wait_for(lambda: shared_by(count), lambda: f"{count} of prereg-create to share the partitions: {shares()}", 120)
     say(f"prereg-create runs {count} times; partitions of each: {sorted(len(s) for s in shares())}; made so far: {made()}")
