@@ -208,6 +208,17 @@ def patrons(compose):
     say("a hold asked for at the published port is made at FOLIO")
 
 
+def page():
+    """The operator's page at the published port: for who knows the password, and nobody is missed."""
+    url = f"http://127.0.0.1:{PORTS['MONITOR_PORT']}/"
+    assert requests.get(url, timeout=5).status_code == 401
+    look = lambda: requests.get(url, auth=("test", "sandbox"), timeout=5)
+    wait_for(lambda: look().status_code == 200 and all(w in look().text for w in ("prereg.create", "catalog.delta")),
+             "monitor to show what flows")
+    wait_for(lambda: "nobody answers at" not in look().text, "monitor to find every program")
+    say("monitor shows what flows to who has the password")
+
+
 def catalog():
     titles = lambda: sql("SELECT count(*) FROM titles WHERE owned")
     wait_for(lambda: titles() == "300", lambda: "300 titles: " + titles())
@@ -370,6 +381,8 @@ def main():
     asks_itself()
     catalog()
     patrons(compose)
+    if "monitor" not in MISSING:
+        page()
     observed(compose)
     under_load(compose)
     counted(settle())
