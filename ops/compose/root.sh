@@ -24,8 +24,10 @@ mkdir -m 1777 "$root/tmp"
 done | cut -d : -f 1 | sort -u >"$build/packages"
 for package in $(cat "$build/packages") ca-certificates tzdata; do
     dpkg-query --status "$package" >"$root/var/lib/dpkg/status.d/$package"
-    cp -L --parents "/usr/share/doc/$package/copyright" "$root"
+    # where it is another package's, Debian's slim image lacks the link to that
+    [ ! -e "/usr/share/doc/$package/copyright" ] || cp -L --parents "/usr/share/doc/$package/copyright" "$root"
 done
+cp -L --parents /usr/share/doc/gcc-*-base/copyright "$root"
 cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
 cp -a /usr/share/zoneinfo "$root/usr/share/"
 cp /etc/os-release "$root/etc/"

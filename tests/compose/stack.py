@@ -212,7 +212,7 @@ def page():
     """The operator's page at the published port: for who knows the password, and nobody is missed."""
     url = f"http://127.0.0.1:{PORTS['MONITOR_PORT']}/"
     assert requests.get(url, timeout=5).status_code == 401
-    look = lambda: requests.get(url, auth=("test", "sandbox"), timeout=5)
+    look = lambda: requests.get(url, auth=("test", "sandbox-monitor"), timeout=5)
     wait_for(lambda: look().status_code == 200 and all(w in look().text for w in ("prereg.create", "catalog.delta")),
              "monitor to show what flows")
     wait_for(lambda: "nobody answers at" not in look().text, "monitor to find every program")
