@@ -9,7 +9,7 @@ build=$1 root=$2 programs=$3
 DESTDIR=$programs cmake --install "$build" --strip >/dev/null
 rm -r "$programs/usr/share/man" "$programs/usr/lib/systemd"
 
-mkdir -p "$root/etc/ssl/certs" "$root/usr/bin" "$root/usr/lib" "$root/usr/lib64" "$root/usr/share" "$root/var/lib/dpkg/status.d"
+mkdir -p "$root/etc/ssl/certs" "$root/usr/bin" "$root/usr/lib/ssl" "$root/usr/lib64" "$root/usr/share" "$root/var/lib/dpkg/status.d"
 for folder in bin lib lib64; do
     ln -s "usr/$folder" "$root/$folder"
 done
@@ -29,6 +29,7 @@ for package in $(cat "$build/packages") ca-certificates tzdata; do
 done
 cp -L --parents /usr/share/doc/gcc-*-base/copyright "$root"
 cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+ln -s /etc/ssl/certs/ca-certificates.crt "$root/usr/lib/ssl/cert.pem" # where libpq's sslrootcert=system looks
 cp -a /usr/share/zoneinfo "$root/usr/share/"
 cp /etc/os-release "$root/etc/"
 echo 'shelfwire:x:10001:10001:Shelfwire:/nonexistent:/nonexistent' >"$root/etc/passwd"
