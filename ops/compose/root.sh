@@ -9,10 +9,11 @@ build=$1 root=$2 programs=$3
 DESTDIR=$programs cmake --install "$build" --strip >/dev/null
 rm -r "$programs/usr/share/man" "$programs/usr/lib/systemd"
 
-mkdir -p "$root/etc/ssl/certs" "$root/usr/bin" "$root/usr/lib/ssl" "$root/usr/lib64" "$root/usr/share" "$root/var/lib/dpkg/status.d"
+mkdir -p "$root/etc/ssl/certs" "$root/usr/bin" "$root/usr/lib/ssl" "$root/usr/lib64" "$root/usr/share"
 for folder in bin lib lib64; do
     ln -s "usr/$folder" "$root/$folder"
 done
+mkdir -p "$root/var/lib/dpkg/status.d"
 mkdir -m 1777 "$root/tmp"
 # the last one is not linked with: the C library loads it when a thread ends early
 {
