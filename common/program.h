@@ -1,5 +1,8 @@
 /*
- * program.h - what every program has in common: its settings, --help, --check, --version, its log.
+ * program.h - what every program has in common: its settings, --help, --check, --healthz, --version, its log.
+ *
+ * --healthz asks the program that runs with the same METRICS_ADDRESS and METRICS_PORT, beside this one, for its /healthz, and
+ * needs no other setting: a container's health check, in an image that has neither a shell nor curl.
  */
 #ifndef SHELFWIRE_PROGRAM_H
 #define SHELFWIRE_PROGRAM_H
@@ -9,7 +12,7 @@
 struct program {
     const char *name;
     const char *about;     /* one sentence */
-    const char *arguments; /* besides --help, --version, --check: "[--once]" */
+    const char *arguments; /* besides --help, --version, --check, --healthz: "[--once]" */
     const char *options;   /* what these do, lines for --help; NULL: nothing to say */
     const struct setting *const *tables; /* NULL-terminated; without the common ones */
 };
@@ -19,7 +22,7 @@ struct program_arguments {
     bool once;
     const char *rest[8]; /* what is left, in order */
     int rest_count;
-    bool ended; /* --help or --version: printed, nothing more to do */
+    bool ended; /* --help, --version or --healthz: answered, nothing more to do */
 };
 
 extern int64_t program_metrics_port;

@@ -23,6 +23,7 @@ SCOPED_TYPE(PGresult, PQclear)
 SCOPED_TYPE(struct json_object, json_object_put)
 SCOPED_TYPE(FILE, fclose)
 SCOPED_TYPE(char, free)
+SCOPED_TYPE(CURL, curl_easy_cleanup)
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Every test: installs what is missing, builds, and runs unit tests, the alerts' own, fuzz targets (a short while), the scenarios
-# against PostgreSQL and Apache Kafka, the demo and the Debian package; tsan and valgrind, samples of the scenarios, when they are named.
-# tests/run.sh [STEP...] runs only the steps named: unit python rules sandbox services fuzz scenarios tsan valgrind demo package. The
-# exit code says whether all passed.
+# against PostgreSQL and Apache Kafka, the demo, the Debian package, and Docker Compose where an engine can run; tsan and valgrind,
+# samples of the scenarios, when they are named. tests/run.sh [STEP...] runs only the steps named: unit python rules sandbox services
+# fuzz scenarios tsan valgrind demo package compose. The exit code says whether all passed.
 #   FUZZ_SECONDS  how long each fuzz target runs (5)
 #   FUZZ_RUNS     how many executions instead: 10000000 takes hours
 #   SAMPLE        which scenarios tsan and valgrind run, as pytest's arguments (a few)
@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(unit python rules sandbox services fuzz scenarios demo package)
+[ ${#steps[@]} -gt 0 ] || steps=(unit python rules sandbox services fuzz scenarios demo package compose)
 passed=0
 failed=0
 logs=$(mktemp -d)
@@ -120,7 +120,8 @@ for step in "${steps[@]}"; do
         ;;
     demo) one "demo" tests/demo.sh ;;
     package) one "package" tests/package.sh ;;
-    *) echo "run.sh: no step is called $step: unit python rules sandbox services fuzz scenarios tsan valgrind demo package"; exit 100 ;;
+    compose) one "compose" tests/compose.sh ;;
+    *) echo "run.sh: no step is called $step: unit python rules sandbox services fuzz scenarios tsan valgrind demo package compose"; exit 100 ;;
     esac
 done
 

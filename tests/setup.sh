@@ -2,6 +2,7 @@
 #
 # setup.sh - installs the Debian packages that building and testing need. Run it, or source it.
 #
+#   tests/setup.sh compile  what it takes to compile every program and the unit tests, as the image is (see Dockerfile)
 #   tests/setup.sh build    what it takes to build every program, and PostgreSQL
 #   tests/setup.sh test     the former, and what the tests use: cmocka, clang, Java and Maven for Kafka, kcat, promtool, Python
 #
@@ -13,8 +14,9 @@
 shelfwire_setup() (
     set -euo pipefail
 
-    build=(gcc libc6-dev cmake ninja-build pkg-config librdkafka-dev libcurl4-openssl-dev libpq-dev libjson-c-dev
-        libmicrohttpd-dev libsqlite3-dev libssl-dev uthash-dev libhttp-parser-dev help2man curl dpkg-dev postgresql)
+    compile=(gcc libc6-dev cmake ninja-build pkg-config librdkafka-dev libcurl4-openssl-dev libpq-dev libjson-c-dev
+        libmicrohttpd-dev libsqlite3-dev libssl-dev uthash-dev libhttp-parser-dev help2man ca-certificates tzdata)
+    build=("${compile[@]}" curl dpkg-dev postgresql)
     # "a|b" is whichever is there, or else the first one the distribution has
     test=(libcmocka-dev clang valgrind "openjdk-17-jre-headless|openjdk-21-jre-headless|default-jre-headless" maven kcat burrow
         prometheus socat openssl python3 python3-pytest python3-pytest-xdist python3-psycopg2 python3-confluent-kafka
@@ -102,10 +104,11 @@ shelfwire_setup() (
 
     mode=${1:-}
     case $mode:$# in
+        compile:1) wanted=("${compile[@]}" libcmocka-dev) ;;
         build:1) wanted=("${build[@]}") ;;
         test:1) wanted=("${build[@]}" "${test[@]}") ;;
         *)
-            echo "usage: tests/setup.sh build | test" >&2
+            echo "usage: tests/setup.sh compile | build | test" >&2
             exit 2
             ;;
     esac

@@ -62,7 +62,10 @@ static struct fault read_noted(struct producer *p, const struct producer_reader 
     return FAULT_OK;
 }
 
-/* No partitions: there is no such topic, or nobody may ask. */
+/*
+ * No partitions: there is no such topic, or nobody may ask. Kafka is asked first: the group works on meanwhile, and notes before
+ * it commits.
+ */
 static struct fault reach_read(struct producer *p, const struct producer_reader *reader, struct reach *r)
 {
     TRY(engine_count_partitions(p, r->topic, &r->partitions));
@@ -72,8 +75,8 @@ static struct fault reach_read(struct producer *p, const struct producer_reader 
         return FAULT_OK;
     for (int i = 0; i < r->partitions; i++)
         r->noted[i] = -1;
-    TRY(read_noted(p, reader, r));
-    return kafka_committed(p->plan->name, r->group, r->topic, r->partitions, ASK_GROUP_MS, r->committed);
+    TRY(kafka_committed(p->plan->name, r->group, r->topic, r->partitions, ASK_GROUP_MS, r->committed));
+    return read_noted(p, reader, r);
 }
 
 static struct fault notice(struct producer *p, const struct reach *r, int partition)

@@ -28,8 +28,11 @@ enum {
     MULTIPLE_MAX = 8,
 };
 
+enum { PLAIN_LOOPBACK, PLAIN_ANYWHERE };
+
 static int64_t port, connections_max, connections_per_address, slow_seconds;
 static const char *bind_address, *certificate_file, *key_file;
+static int plain_http;
 static char certificate[65536], key[16384]; /* what is in them */
 
 const struct setting server_settings[] = {
@@ -37,6 +40,9 @@ const struct setting server_settings[] = {
      .help = "port of the HTTP interface; 0: any free one, which is logged"},
     {"REQUESTS_ADDRESS", SET_TEXT, "127.0.0.1", .to = &bind_address,
      .help = "IPv4 or IPv6 address it is served on; one that is not of the loopback demands TLS"},
+    {"REQUESTS_PLAIN_HTTP", SET_CHOICE, "loopback", .choices = "loopback|anywhere", .to = &plain_http,
+     .help = "where HTTP without TLS may be served; anywhere: behind what lets in this machine alone, as a container's published port,"
+             " or adds TLS"},
     {"REQUESTS_TLS_CERT_FILE", SET_TEXT, NULL, .to = &certificate_file,
      .help = "file of the certificate and its chain (PEM): HTTPS instead of HTTP"},
     {"REQUESTS_TLS_KEY_FILE", SET_TEXT, NULL, .to = &key_file, .help = "file of its private key (PEM)"},
@@ -423,7 +429,7 @@ struct fault server_settled(void)
         return FAULT(MISUSE, "REQUESTS_ADDRESS=%s: want an IPv4 or IPv6 address as 127.0.0.1 or ::1", bind_address);
     if (!certificate_file != !key_file)
         return FAULT(MISUSE, "REQUESTS_TLS_CERT_FILE and REQUESTS_TLS_KEY_FILE belong together: set both");
-    if (!loopback && !certificate_file)
+    if (!loopback && !certificate_file && plain_http != PLAIN_ANYWHERE)
         return FAULT(MISUSE, "REQUESTS_ADDRESS=%s is reached from elsewhere: set REQUESTS_TLS_CERT_FILE and"
                              " REQUESTS_TLS_KEY_FILE, or keep to 127.0.0.1 and put a proxy in front", bind_address);
     if (certificate_file) {

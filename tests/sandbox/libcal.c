@@ -31,11 +31,13 @@ static struct row *rows;
 static size_t row_count, row_cap;
 static uint64_t logins;
 
-static double token_seconds;
-static int64_t page_cap;
+static double token_seconds, booking_every_seconds;
+static int64_t page_cap, booked, next_booking_ms;
 static char *client_id, *client_secret, *past_dates;
 static struct moment now_override;
 static json_object *locations, *forms, *questions;
+
+static void booking_every_changed(void);
 
 static const struct setting settings[] = {
     { "latency_ms", SETTING_NUMBER, &state.latency_ms, "0", "every answer waits this long", NULL },
@@ -46,6 +48,8 @@ static const struct setting settings[] = {
     { "page_cap", SETTING_INT, &page_cap, "500", "never more rows than this in a page", NULL },
     { "now", SETTING_INSTANT, &now_override, "null", "what time it is; null: the clock's", NULL },
     { "past_dates", SETTING_TEXT, &past_dates, "\"ignored\"", "date before today: ignored or honoured", NULL },
+    { "booking_every_seconds", SETTING_NUMBER, &booking_every_seconds, "0", "from now on somebody books so often; 0: nobody",
+      booking_every_changed },
     { "locations", SETTING_JSON, &locations, "null", "the answer to space/locations; null: from the rows", NULL },
     { "forms", SETTING_JSON, &forms, "null", "an object of forms by id; null: one with q12505", NULL },
     { "questions", SETTING_JSON, &questions, "null", "an object of questions by id; null: any id", NULL },
@@ -292,6 +296,34 @@ static void row_print(const struct row *r, bool part[PARTS], struct text *out)
 
 /* ---- bookings ---- */
 
+static void generate_row(struct row *r, int64_t number, int64_t person, int64_t eid, int64_t lid, struct instant from,
+                         int64_t minutes, const char *prefix, const char *status, const char *question_name)
+{
+    struct instant to = { from.epoch_s + minutes * 60, from.offset_s };
+    char start[32], end[32], id[64];
+    struct text base = { 0 }, answers = { 0 };
+
+    instant_print(from, start);
+    instant_print(to, end);
+    snprintf(id, sizeof id, "%s%08" PRId64, prefix, number);
+    text_fmt(&base, "\"bookId\":\"%s\",\"id\":%" PRId64 ",\"eid\":%" PRId64 ",\"cid\":18578,\"lid\":%" PRId64
+             ",\"fromDate\":\"%s\",\"toDate\":\"%s\",\"created\":\"%s\",\"firstName\":\"Person\","
+             "\"lastName\":\"Number %" PRId64 "\",\"email\":\"g%08" PRId64 "@example.edu\",\"account\":\"g%08" PRId64
+             "\",\"status\":", id, number, eid, lid, start, end, start, person, person, person);
+    text_json(&base, slice_of(status));
+    text_fmt(&base, ",\"location_name\":\"Location %" PRId64 "\",\"category_name\":\"Rooms\",\"item_name\":\"Room %"
+             PRId64 "\",\"event\":null,\"nickname\":\"\",\"check_in_code\":\"ABC\"", lid, eid);
+    text_fmt(&answers, "\"%s\":\"G%08" PRId64 "\"", question_name, person);
+    *r = (struct row){ .lid = lid, .has_day = true, .offset_s = from.offset_s, .class = class_of(status) };
+    r->day = floor_div(from.epoch_s + from.offset_s, 86400);
+    r->book_id = copy_of(slice_of(id));
+    r->part[PART_BASE] = copy_of(text_slice(&base));
+    r->part[PART_ANSWERS] = copy_of(text_slice(&answers));
+    r->part[PART_CHECK_IN] = copy_of(SLICE("\"check_in_status\":\"-\""));
+    text_release(&base);
+    text_release(&answers);
+}
+
 struct filter { int64_t lid[LIDS_MAX], day, days, limit, page; size_t lids; bool has_day, part[PARTS]; };
 
 static bool number_within(struct exchange *x, const char *name, int64_t low, int64_t high, const char *sentence,
@@ -383,6 +415,19 @@ static void bookings_keys(struct exchange *x)
     exchange_key_query(x, "lid");
 }
 
+/* A library at work. Seen when somebody looks, as far as the client can tell at its time. */
+static void book(void)
+{
+    while (booking_every_seconds > 0 && next_booking_ms <= wall_ms()) {
+        struct instant at = now();
+
+        at.epoch_s = (floor_div(at.epoch_s + at.offset_s, 86400) + 1) * 86400 - at.offset_s + (8 + booked % 12) * 3600;
+        booked++;
+        generate_row(row_new(), booked, booked, 71489 + booked / 12, 1234, at, 60, "new_", "Confirmed", "q12505");
+        next_booking_ms += 1 + (int64_t)(booking_every_seconds * 1000);
+    }
+}
+
 static void bookings(struct exchange *x)
 {
     int64_t skip, left;
@@ -392,6 +437,7 @@ static void bookings(struct exchange *x)
 
     if (!admitted(x) || !read_filter(x, &f))
         return;
+    book();
     skip = (f.page - 1) * f.limit;
     left = x->shape && !strcmp(x->shape, "empty_list") ? 0 : f.limit;
     out = answer(x, 200, "application/json");
@@ -663,34 +709,6 @@ static void admin_rows(struct exchange *x)
     text_str(out, "]\n");
 }
 
-static void generate_row(struct row *r, int64_t number, int64_t person, int64_t eid, int64_t lid, struct instant from,
-                         int64_t minutes, const char *prefix, const char *status, const char *question_name)
-{
-    struct instant to = { from.epoch_s + minutes * 60, from.offset_s };
-    char start[32], end[32], id[64];
-    struct text base = { 0 }, answers = { 0 };
-
-    instant_print(from, start);
-    instant_print(to, end);
-    snprintf(id, sizeof id, "%s%08" PRId64, prefix, number);
-    text_fmt(&base, "\"bookId\":\"%s\",\"id\":%" PRId64 ",\"eid\":%" PRId64 ",\"cid\":18578,\"lid\":%" PRId64
-             ",\"fromDate\":\"%s\",\"toDate\":\"%s\",\"created\":\"%s\",\"firstName\":\"Person\","
-             "\"lastName\":\"Number %" PRId64 "\",\"email\":\"g%08" PRId64 "@example.edu\",\"account\":\"g%08" PRId64
-             "\",\"status\":", id, number, eid, lid, start, end, start, person, person, person);
-    text_json(&base, slice_of(status));
-    text_fmt(&base, ",\"location_name\":\"Location %" PRId64 "\",\"category_name\":\"Rooms\",\"item_name\":\"Room %"
-             PRId64 "\",\"event\":null,\"nickname\":\"\",\"check_in_code\":\"ABC\"", lid, eid);
-    text_fmt(&answers, "\"%s\":\"G%08" PRId64 "\"", question_name, person);
-    *r = (struct row){ .lid = lid, .has_day = true, .offset_s = from.offset_s, .class = class_of(status) };
-    r->day = floor_div(from.epoch_s + from.offset_s, 86400);
-    r->book_id = copy_of(slice_of(id));
-    r->part[PART_BASE] = copy_of(text_slice(&base));
-    r->part[PART_ANSWERS] = copy_of(text_slice(&answers));
-    r->part[PART_CHECK_IN] = copy_of(SLICE("\"check_in_status\":\"-\""));
-    text_release(&base);
-    text_release(&answers);
-}
-
 /* Rooms are filled one after the other: `slots` bookings behind one another, then the next room. */
 static void admin_generate(struct exchange *x)
 {
@@ -732,10 +750,17 @@ static void admin_generate(struct exchange *x)
     text_fmt(answer(x, 200, "application/json"), "{\"rows\":%zu}\n", row_count);
 }
 
+static void booking_every_changed(void)
+{
+    next_booking_ms = wall_ms();
+}
+
 static void reset(unsigned what)
 {
-    if (what & RESET_DATA)
+    if (what & RESET_DATA) {
         rows_forget();
+        booked = 0;
+    }
     if (what & RESET_COUNTS)
         logins = 0;
     if (what & RESET_TOKENS)

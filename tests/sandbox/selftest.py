@@ -48,10 +48,10 @@ class Answer:
 
 
 class Sandbox:
-    def __init__(self, binary):
+    def __init__(self, binary, *arguments):
         self.dir = tempfile.TemporaryDirectory()
         port_file = os.path.join(self.dir.name, "port")
-        self.process = subprocess.Popen([binary, "--port", "0", "--port-file", port_file], stdout=subprocess.PIPE)
+        self.process = subprocess.Popen([binary, "--port", "0", "--port-file", port_file, *arguments], stdout=subprocess.PIPE)
         self.line = self.process.stdout.readline().decode()
         with open(port_file) as f:
             self.port = int(f.read())
@@ -452,6 +452,31 @@ def test_libcal_changes(s):
     same(l.get("/1.1/space/locations").json(), [{"lid": 7, "name": "Gelman"}], "locations as told")
     same(l.get("/1.1/space/form/9,38").json(), [{"id": 9, "fields": {}}], "forms as told")
     same(l.get("/1.1/space/question/12505").json(), [], "questions as told")
+
+
+def test_libcal_at_work(s):
+    """A sandbox that is given its beginning, as a container is: people are there, and somebody books."""
+    day = 'settings {"libcal":{"booking_every_seconds":0.02,"now":"2026-10-12T23:30:00-04:00"},"alma":{"accept_all":true}}'
+    t = Sandbox(sys.argv[1], "--post", day, "--post", 'alma/users [{"primary_id":"G00000002"}]')
+    try:
+        l = LibCal(t)
+        l.log_in()
+        while len(l.ids("lid=1234&days=1")) < 13:
+            time.sleep(0.02)
+        t.set(libcal={"booking_every_seconds": 0})
+        rows = l.get("/1.1/space/bookings?lid=1234&days=1&formAnswers=1&limit=500").json()
+        same([(r["bookId"], r["q12505"], r["fromDate"]) for r in (rows[0], rows[12])],
+             [("new_%08d" % n, "G%08d" % n, "2026-10-13T08:00:00-04:00") for n in (1, 13)], "hours of tomorrow there, each for another")
+        same(len(l.ids("lid=1234&days=1")), len(rows), "nobody books any longer")
+        users = [t.get("/almaws/v1/users/G%08d" % n, dict(JSON, Authorization="apikey " + KEY)).json() for n in (1, 2)]
+        same(["BARCODE" in json.dumps(u) for u in users], [True, False], "people from the beginning")
+    finally:
+        t.process.send_signal(signal.SIGTERM)
+        same(t.process.wait(10), 0, "SIGTERM ends it with 0")
+    for bad, why in (('settings {"nobody":{}}', "there is no vendor nobody"), ("settings {", "the body is not JSON"),
+                     ("alma/nothing {}", "no such path")):
+        p = subprocess.run([sys.argv[1], "--post", bad], stderr=subprocess.PIPE, text=True, timeout=10)
+        same((p.returncode, why in p.stderr), (100, True), "a beginning that cannot be: " + bad)
 
 
 def test_alma(s):
@@ -2449,7 +2474,7 @@ def test_manual(s):
 def main():
     s = Sandbox(sys.argv[1])
     try:
-        for test in (test_server, test_libcal_token, test_libcal_bookings, test_libcal_changes, test_alma, test_alma_many,
+        for test in (test_server, test_libcal_token, test_libcal_bookings, test_libcal_changes, test_libcal_at_work, test_alma, test_alma_many,
                      test_alma_thresholds, test_gate, test_effects, test_latency, test_fault_kinds, test_stalls,
                      test_fault_scope, test_shapes, test_folio_login, test_folio_gateway, test_folio_account,
                      test_folio_renew, test_folio_holds, test_folio_cancel, test_folio_edge, test_folio_faults, test_down,

@@ -694,3 +694,6 @@ def test_elsewhere_is_reached_by_https_alone(world, tmp_path):
     answers = [caller.post(renew(f"r{i}")) for i in range(20)]
     assert {a.status_code for a in answers} == {202}
     assert len(sent_ids(world)) == 20
+    program.stop()
+    behind = start(world, REQUESTS_ADDRESS="0.0.0.0", REQUESTS_PLAIN_HTTP="anywhere")
+    assert Caller(url_of(behind).replace("0.0.0.0", "127.0.0.1"), token).post(renew("r20")).status_code == 202

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 import pytest
+from fires.matrix import is_stopped
 from patrons import Requests
 from shelfwire import STAGES, TOPICS, booked, keeps_true, local, person, wait_for
 from test_requests import Caller, add_caller, url_of
@@ -342,3 +343,19 @@ def test_requests_are_not_taken_until_somebody_has_said_so(world):
     assert world.sandbox.count("folio", "renew", "effects") == renewals + 1
     assert world.db.one("SELECT request_again(request_id, 'somebody') FROM requests WHERE ref = 'second'")
     wait_for(lambda: caller.get("?ref=second").json()["state"] == "done", lambda: caller.get("?ref=second").text)
+
+
+def test_who_looks_while_others_work_takes_nothing_for_a_restore(world):
+    """A producer compares the table with Kafka as it starts. Here the group gets on between any two of its looks."""
+    world.make_topics(*TOPICS, *(t + ".dlq" for t in TOPICS))
+    worker = world.start("bookings-new")
+    for nth in range(1, 9):
+        producer = world.begin("libcal-bookings", INJECT_AT=f"statement_done:{nth}")
+        wait_for(lambda: is_stopped(producer), lambda: "libcal-bookings to stop at its statement" + producer.tail())
+        world.make_windows(6)
+        world.await_no_lag("bookings-new")
+        producer.sigcont()
+        wait_for(lambda: producer.get("/readyz").status_code == 200, lambda: producer.get("/readyz").text + producer.tail())
+        assert producer.metric("shelfwire_database_older") == 0
+        producer.stop()
+    assert worker.metric("shelfwire_database_older") == 0 and not world.db.rows("SELECT why FROM restores")
