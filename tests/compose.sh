@@ -108,13 +108,11 @@ make_base() {
     made=$(declare -f make_base | cksum)
     [[ $(docker image inspect --format '{{.Config.Labels.made}}' debian:trixie-slim 2>/dev/null) != "$made" ]] || return 0
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -1)
-    mirror=${mirror:-http://deb.debian.org/debian}
     mkdir "$work/base"
     [[ $mirror != https:* ]] || with=(--include=ca-certificates)
-    debootstrap --variant=minbase "${with[@]}" trixie "$work/base" "$mirror" >"$work/debootstrap" 2>&1 ||
+    debootstrap --variant=minbase "${with[@]}" trixie "$work/base" ${mirror:+"$mirror"} >"$work/debootstrap" 2>&1 ||
         { tail -3 "$work/debootstrap" >&2; fail "debootstrap cannot make Debian 13"; }
     apt-config dump | grep -E '^Acquire::(Check-|http|https|Retries)' >"$work/base/etc/apt/apt.conf.d/99machine" || true
-    echo "deb $mirror trixie main" >"$work/base/etc/apt/sources.list"
     printf '%s\n' 'path-exclude /usr/share/doc/*' 'path-include /usr/share/doc/*/copyright' 'path-exclude /usr/share/man/*' \
         'path-exclude /usr/share/locale/*' >"$work/base/etc/dpkg/dpkg.cfg.d/docker"
     rm -rf "$work"/base/var/cache/apt/archives/*.deb "$work"/base/var/lib/apt/lists/* "$work"/base/usr/share/{man,locale}
