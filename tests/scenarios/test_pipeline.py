@@ -63,7 +63,8 @@ def test_order_holds_for_a_key_though_calls_overlap(world):
 def test_topics_are_made_by_whoever_needs_them_first(world):
     assert world.topics() == set()
     world.start_all(make_topics=False, TOPIC_PARTITIONS=3)
-    assert world.topics() == {t + end for t in TOPICS for end in ("", ".dlq")}
+    wanted = {t + end for t in TOPICS for end in ("", ".dlq")}
+    wait_for(lambda: world.topics() == wanted, lambda: f"{world.topics()}")  # a broker lists a topic a moment after it was made
     listed = world.servers.admin.list_topics(timeout=20).topics
     assert {len(listed[world.topic(t)].partitions) for t in TOPICS} == {3}
 
