@@ -1,7 +1,7 @@
 """The three workers together: from bookings.new to the gate."""
 import collections
 
-from shelfwire import TOPICS, assert_valid
+from shelfwire import TOPICS, assert_valid, wait_for
 
 
 def test_every_window_becomes_one_pre_registration_in_order(world):
