@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH = 500, BATCH_BYTES = 2 << 20, ROUND_US = 500000, REPLAY_MAX = 500, FLUSH_MS = 1000 };
+/* KEPT_MAX: ours are smaller (message.max.bytes); what others put there and is larger is named, and left in Kafka */
+enum { KEPT_MAX = 4 << 20, BATCH = 500, BATCH_BYTES = 2 << 20, ROUND_US = 500000, REPLAY_MAX = 500, FLUSH_MS = 1000 };
 
 struct dead_letters {
     rd_kafka_t *rk;
@@ -40,22 +41,9 @@ static void delivered(void *of, const char *error)
 
 struct fault dead_letters_open(struct dead_letters **ret, struct loop *loop, int64_t replay_per_second)
 {
-    rd_kafka_conf_t *conf;
-    char why[256];
+    rd_kafka_t *rk;
 
-    TRY(kafka_configure(&conf, "monitor", KAFKA_CONSUMES));
-    rd_kafka_conf_set(conf, "group.id", offsets_own_group(), NULL, 0);
-    rd_kafka_conf_set(conf, "group.instance.id", "", NULL, 0);
-    rd_kafka_conf_set(conf, "enable.auto.commit", "false", NULL, 0);
-    rd_kafka_conf_set(conf, "auto.offset.reset", "earliest", NULL, 0);
-    rd_kafka_conf_set(conf, "fetch.message.max.bytes", "262144", NULL, 0);
-    rd_kafka_conf_set(conf, "queued.max.messages.kbytes", "1024", NULL, 0);
-    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
-    if (!rk) {
-        rd_kafka_conf_destroy(conf);
-        return kafka_unusable(why);
-    }
-    rd_kafka_poll_set_consumer(rk);
+    TRY(offsets_consumer(&rk, "262144", "1024"));
     struct dead_letters *d = calloc(1, sizeof *d);
     d->rk = rk;
     d->loop = loop;
@@ -204,9 +192,10 @@ static void put_row(struct dead_letters *d, const rd_kafka_message_t *m)
     db_put(c, it.code);
     db_put(c, it.reason);
     put_bytes(c, m->key, m->key_len);
-    put_bytes(c, m->payload, m->len);
+    put_bytes(c, m->len > KEPT_MAX ? NULL : m->payload, m->len);
     db_put_opt(c, it.trace_id);
     db_put_opt(c, it.subject);
+    db_put_bool(c, m->len > KEPT_MAX);
     db_row_end(c);
 }
 
@@ -226,7 +215,7 @@ static int gather(struct dead_letters *d)
     size_t bytes = 0;
     int n = 0;
 
-    db_columns_begin(&d->columns, 11);
+    db_columns_begin(&d->columns, 12);
     for (rd_kafka_message_t *m; n < BATCH && (m = next(d, n ? 0 : 20));) {
         if (m->err) {
             rd_kafka_message_destroy(m);
@@ -248,18 +237,21 @@ static struct fault write_rows(struct dead_letters *d, PGconn *conn)
 {
     static const char sql[] =
         "WITH came AS MATERIALIZED (SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::text[],"
-        " $8::bytea[], $9::bytea[], $10::text[], $11::text[])"
-        " AS c(dlq, p, o, topic, at_ms, code, reason, key, value, trace_id, subject)),"
-        "rows AS (INSERT INTO dead_letters (dlq, dlq_partition, dlq_offset, topic, at, code, reason, key, value, trace_id, subject)"
-        " SELECT dlq, p, o, topic, to_timestamp(at_ms / 1000.0), code, reason, key, value, trace_id, subject FROM came"
+        " $8::bytea[], $9::bytea[], $10::text[], $11::text[], $12::bool[])"
+        " AS c(dlq, p, o, topic, at_ms, code, reason, key, value, trace_id, subject, large)),"
+        "rows AS (INSERT INTO dead_letters (dlq, dlq_partition, dlq_offset, topic, at, code, reason, key, value, trace_id, subject,"
+        " state, decided_at, decided_by, why)"
+        " SELECT dlq, p, o, topic, to_timestamp(at_ms / 1000.0), code, reason, key, value, trace_id, subject,"
+        " CASE WHEN large THEN 'discarded' ELSE 'open' END, CASE WHEN large THEN clock_timestamp() END, CASE WHEN large THEN 'monitor' END,"
+        " CASE WHEN large THEN 'larger than is kept here: it is in Kafka' END FROM came"
         " ON CONFLICT (dlq, dlq_partition, dlq_offset) DO NOTHING)"
         "INSERT INTO dead_letter_reads AS r (dlq, partition, next_offset) SELECT dlq, p, max(o) + 1 FROM came GROUP BY dlq, p"
         " ON CONFLICT (dlq, partition) DO UPDATE SET next_offset = excluded.next_offset";
-    const char *values[11];
+    const char *values[12];
     SCOPED(PQclear) PGresult *res = NULL;
 
     db_columns_end(&d->columns, values);
-    struct fault f = pg_run(conn, &res, sql, 11, values);
+    struct fault f = pg_run(conn, &res, sql, 12, values);
     if (f.kind)
         d->begun = false; /* what was fetched comes again */
     return f;

@@ -35,11 +35,6 @@ const char *offsets_group(int stage)
     return groups[stage];
 }
 
-const char *offsets_own_group(void)
-{
-    return own = own ? own : kafka_topic("monitor");
-}
-
 static void name_all(void)
 {
     char dlq[80];
@@ -52,24 +47,35 @@ static void name_all(void)
     }
 }
 
-struct fault offsets_open(struct offsets **ret)
+struct fault offsets_consumer(rd_kafka_t **ret, const char *fetch_bytes, const char *queued_kbytes)
 {
     rd_kafka_conf_t *conf;
     char why[256];
 
-    name_all();
     TRY(kafka_configure(&conf, "monitor", KAFKA_CONSUMES));
-    rd_kafka_conf_set(conf, "group.id", offsets_own_group(), NULL, 0);
+    own = own ? own : kafka_topic("monitor");
+    rd_kafka_conf_set(conf, "group.id", own, NULL, 0);
     rd_kafka_conf_set(conf, "group.instance.id", "", NULL, 0);
     rd_kafka_conf_set(conf, "enable.auto.commit", "false", NULL, 0);
     rd_kafka_conf_set(conf, "auto.offset.reset", "earliest", NULL, 0);
-    rd_kafka_conf_set(conf, "queued.min.messages", "1", NULL, 0);
+    rd_kafka_conf_set(conf, "fetch.message.max.bytes", fetch_bytes, NULL, 0);
+    rd_kafka_conf_set(conf, "queued.max.messages.kbytes", queued_kbytes, NULL, 0);
     rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
     if (!rk) {
         rd_kafka_conf_destroy(conf);
         return kafka_unusable(why);
     }
     rd_kafka_poll_set_consumer(rk);
+    *ret = rk;
+    return FAULT_OK;
+}
+
+struct fault offsets_open(struct offsets **ret)
+{
+    rd_kafka_t *rk;
+
+    name_all();
+    TRY(offsets_consumer(&rk, "16384", "16"));
     struct offsets *o = calloc(1, sizeof *o);
     o->rk = rk;
     o->queue = rd_kafka_queue_new(rk);

@@ -35,7 +35,8 @@ void offsets_oldest(struct offsets *o, int stage, struct stage_picture *ret);
 const char *offsets_topic(int stage);
 const char *offsets_dlq(int stage);
 const char *offsets_group(int stage);
-/* The group that monitor names and never joins. */
-const char *offsets_own_group(void);
+
+/* A consumer that names a group and never joins it; so much is fetched at a time, and held ready. */
+struct fault offsets_consumer(rd_kafka_t **ret, const char *fetch_bytes, const char *queued_kbytes);
 
 #endif

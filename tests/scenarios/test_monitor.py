@@ -5,6 +5,8 @@ import time
 
 import pytest
 import requests
+from confluent_kafka import Producer
+from confluent_kafka.admin import NewTopic
 from shelfwire import STAGES, wait_for
 
 HOSTILE = "<script>alert(1)</script>\"'&\u202e"
@@ -218,6 +220,20 @@ def test_a_replay_is_not_lost_or_repeated_when_monitor_is_killed(set_aside):
     wait_for(lambda: world.db.one("SELECT count(*) FROM dead_letters WHERE state = 'replayed'") == 60, "they are not all sent again", 40)
     assert 60 <= world.written("bookings.new") - before <= 80, "but what was under way at the kill"
     assert world.db.one("SELECT count(*) FROM dead_letters") == 60
+
+
+def test_a_dead_letter_larger_than_is_kept_is_named_and_left_in_kafka(world):
+    dlq = world.topic("bookings.new.dlq")
+    made = world.servers.admin.create_topics([NewTopic(dlq, 1, 1, config={"max.message.bytes": "8388608"})])
+    made[dlq].result(20)
+    producer = Producer({"bootstrap.servers": world.servers.bootstrap, "message.max.bytes": 8000000})
+    for size in (10, 5 << 20, 4 << 20, 20):
+        producer.produce(dlq, b"x" * size)
+    producer.flush(30)
+    Page(world)
+    wait_for(lambda: world.db.one("SELECT count(*) FROM dead_letters") == 4, "they are not all read", 60)
+    assert world.db.rows("SELECT octet_length(value), state, decided_by FROM dead_letters ORDER BY dlq_offset") == [
+        (10, "open", None), (None, "discarded", "monitor"), (4 << 20, "open", None), (20, "open", None)]
 
 
 def test_a_stage_is_paused_and_resumed(world):
