@@ -188,7 +188,7 @@ static int right_password(struct MHD_Connection *from, const char *address, char
     if (right) {
         t->wrong = 0;
     } else if (name && ++t->wrong >= FREE_TRIES) {
-        int64_t wait_s = 1ll << (t->wrong - FREE_TRIES < 9 ? t->wrong - FREE_TRIES : 9);
+        int64_t wait_s = (int64_t)1 << (t->wrong - FREE_TRIES < 9 ? t->wrong - FREE_TRIES : 9);
         t->until_us = loop_now(loop) + (wait_s < WAIT_MAX_S ? wait_s : WAIT_MAX_S) * 1000000;
         log_warn("%d wrong passwords for the page from %s", t->wrong, address);
     }
