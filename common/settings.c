@@ -94,11 +94,11 @@ static struct fault read_list(const struct setting *s, const char *value)
             *list = (struct setting_list){0};
             return FAULT(MISUSE, "%s: an item of the comma list is empty", s->name);
         }
-        if (s->most > 0 && list->count >= (int)s->most) {
+        if (s->most > 0 && list->count >= s->most) {
             free(list->items);
             free(copy);
             *list = (struct setting_list){0};
-            return FAULT(MISUSE, "%s: more than %d items", s->name, (int)s->most);
+            return FAULT(MISUSE, "%s: more than %.0f items", s->name, s->most);
         }
         char **items = realloc(list->items, (size_t)(list->count + 1) * sizeof *items);
         if (!items)
