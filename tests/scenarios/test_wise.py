@@ -434,7 +434,7 @@ def test_kill_9_between_the_answer_and_the_commit(wise):
         worker.kill9()
         wise.db.end_sessions()
     assert wise.states() == {"accepted": 3}
-    wise.start(WISE_TIMEOUT_MS=500, **NAMED)
+    wise.start("wise-holds-place", WISE_TIMEOUT_MS=500, **NAMED)
     wise.settle()
     assert [wise.row(r)["code"] for r in requests] == ["placed", "placed", "cancelled"]
     assert (wise.placed(a), wise.placed(b), wise.cancels()) == (["4595"], ["1137719", "4595"], [held])
