@@ -13,8 +13,8 @@ static const char desk_sql[] =
     "SELECT d.desk_id, d.kind, d.reason, to_char(d.visit_at, 'YYYY-MM-DD HH24:MI') AS visit_at, to_char(d.opened_at, 'YYYY-MM-DD HH24:MI') AS opened_at,"
     " d.subject, a.appt_id IS NOT NULL AS is_window, coalesce(a.booking_id, '') AS booking_id, coalesce(a.destination, '') AS destination,"
     " coalesce(a.answer, '') AS answer, coalesce(a.prereg_id, '') AS prereg_id"
-    " FROM desk d LEFT JOIN appts a ON a.appt_id = " SUBJECT_UUID " WHERE d.closed_at IS NULL AND ($1 = '' OR d.kind = $1)"
-    " ORDER BY d.visit_at NULLS LAST, d.desk_id LIMIT 200";
+    " FROM (SELECT * FROM desk WHERE closed_at IS NULL AND ($1 = '' OR kind = $1) ORDER BY visit_at NULLS LAST, desk_id LIMIT 200) AS d"
+    " LEFT JOIN appts a ON a.appt_id = " SUBJECT_UUID " ORDER BY d.visit_at NULLS LAST, d.desk_id";
 
 enum { D_ID, D_KIND, D_REASON, D_VISIT, D_OPENED, D_SUBJECT, D_WINDOW, D_BOOKING, D_DESTINATION, D_ANSWER, D_PREREG };
 

@@ -10,13 +10,13 @@
 
 #define UUID_OF_Q "CASE WHEN $1 ~ '^[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}$' THEN $1::uuid END"
 
-/* What the id is of: the subjects of its work. Each branch has an index. */
+/* What the id is of: the subjects of its work. Each branch has an index, which is used because what is looked for is an array. */
 #define SUBJECTS                                                                                                                       \
     "people AS MATERIALIZED (SELECT primary_id FROM users WHERE primary_id = $1 UNION SELECT primary_id FROM users WHERE barcode = $1"      \
     " UNION SELECT primary_id FROM users WHERE emails @> ARRAY[lower($1)] UNION SELECT primary_id FROM asked_ids WHERE asked_id = upper($1)),"  \
-    "asked AS MATERIALIZED (SELECT asked_id FROM asked_ids WHERE primary_id IN (SELECT primary_id FROM people) UNION SELECT upper($1) UNION SELECT $1)," \
+    "asked AS MATERIALIZED (SELECT asked_id FROM asked_ids WHERE primary_id = ANY (ARRAY(SELECT primary_id FROM people)) UNION SELECT upper($1) UNION SELECT $1)," \
     "windows AS MATERIALIZED (SELECT appt_id FROM appts WHERE booking_id = $1 UNION SELECT appt_id FROM appts WHERE appt_id = " UUID_OF_Q        \
-    " UNION SELECT appt_id FROM appts WHERE trace_id = lower($1) UNION SELECT appt_id FROM appts WHERE asked_id IN (SELECT asked_id FROM asked)" \
+    " UNION SELECT appt_id FROM appts WHERE trace_id = lower($1) UNION SELECT appt_id FROM appts WHERE asked_id = ANY (ARRAY(SELECT asked_id FROM asked))" \
     " LIMIT 100),"                                                                                                                     \
     "asks AS MATERIALIZED (SELECT request_id FROM requests WHERE request_id = " UUID_OF_Q " UNION SELECT request_id FROM requests WHERE trace_id = lower($1)" \
     " UNION SELECT request_id FROM requests WHERE patron = $1 AND service IN ('folio', 'wise', 'oneclick') LIMIT 100),"                 \
@@ -28,21 +28,21 @@ const char page_find_sql[] =
     "WITH " SUBJECTS ", events AS ("
     "SELECT a.created_at AS at, 'wanted' AS what, a.appt_id::text AS subject, 'window' AS result,"
     " concat('from ', to_char(a.starts_at, 'YYYY-MM-DD HH24:MI'), ' to ', to_char(a.ends_at, 'HH24:MI'), ', ', a.destination, '; booking ', a.booking_id) AS words,"
-    " NULL::int AS http_status, NULL::int AS duration_ms FROM appts a WHERE a.appt_id IN (SELECT appt_id FROM windows)"
+    " NULL::int AS http_status, NULL::int AS duration_ms FROM appts a WHERE a.appt_id = ANY (ARRAY(SELECT appt_id FROM windows))"
     " UNION ALL SELECT a.unwanted_at, 'not wanted', a.appt_id::text, 'window', a.unwanted_reason, NULL, NULL FROM appts a"
-    "  WHERE a.appt_id IN (SELECT appt_id FROM windows) AND a.unwanted_at IS NOT NULL"
+    "  WHERE a.appt_id = ANY (ARRAY(SELECT appt_id FROM windows)) AND a.unwanted_at IS NOT NULL"
     " UNION ALL SELECT a.sent_at, 'sent to Kafka', a.appt_id::text, 'window', NULL, NULL, NULL FROM appts a"
-    "  WHERE a.appt_id IN (SELECT appt_id FROM windows) AND a.sent_at IS NOT NULL"
+    "  WHERE a.appt_id = ANY (ARRAY(SELECT appt_id FROM windows)) AND a.sent_at IS NOT NULL"
     " UNION ALL SELECT r.accepted_at, 'accepted', r.request_id::text, r.service || ' ' || r.action, 'asked by ' || r.caller, NULL, NULL FROM requests r"
-    "  WHERE r.request_id IN (SELECT request_id FROM asks)"
+    "  WHERE r.request_id = ANY (ARRAY(SELECT request_id FROM asks))"
     " UNION ALL SELECT r.answered_at, 'answered', r.request_id::text, r.state, concat_ws(': ', r.code, r.words), NULL, NULL FROM requests r"
-    "  WHERE r.request_id IN (SELECT request_id FROM asks) AND r.answered_at IS NOT NULL"
+    "  WHERE r.request_id = ANY (ARRAY(SELECT request_id FROM asks)) AND r.answered_at IS NOT NULL"
     " UNION ALL SELECT t.at, t.stage || ': ' || t.call, t.subject, t.verdict || ' ' || t.code, t.reason, t.http_status, t.duration_ms FROM attempts t"
-    "  WHERE t.subject IN (SELECT subject FROM subjects)"
-    " UNION ALL SELECT d.opened_at, 'on the desk', d.subject, d.kind, d.reason, NULL, NULL FROM desk d WHERE d.subject IN (SELECT subject FROM subjects)"
+    "  WHERE t.subject = ANY (ARRAY(SELECT subject FROM subjects))"
+    " UNION ALL SELECT d.opened_at, 'on the desk', d.subject, d.kind, d.reason, NULL, NULL FROM desk d WHERE d.subject = ANY (ARRAY(SELECT subject FROM subjects))"
     " UNION ALL SELECT d.closed_at, 'off the desk', d.subject, d.kind, concat_ws(': ', 'by ' || d.closed_by, d.note), NULL, NULL FROM desk d"
-    "  WHERE d.subject IN (SELECT subject FROM subjects) AND d.closed_at IS NOT NULL"
-    " UNION ALL SELECT l.at, 'set aside', l.subject, l.code, l.reason, NULL, NULL FROM dead_letters l WHERE l.subject IN (SELECT subject FROM subjects)"
+    "  WHERE d.subject = ANY (ARRAY(SELECT subject FROM subjects)) AND d.closed_at IS NOT NULL"
+    " UNION ALL SELECT l.at, 'set aside', l.subject, l.code, l.reason, NULL, NULL FROM dead_letters l WHERE l.subject = ANY (ARRAY(SELECT subject FROM subjects))"
     " UNION ALL SELECT t.changed_at, 'title', t.isbn, CASE WHEN t.owned THEN CASE WHEN t.available THEN 'available' WHEN t.available IS NULL THEN 'owned' ELSE 'not available' END ELSE 'not owned' END,"
     "  t.title, NULL, NULL FROM titles t WHERE t.isbn = replace($1, '-', ''))"
     "SELECT to_char(at, 'YYYY-MM-DD HH24:MI:SS.MS') AS at, what, subject, result, coalesce(words, '') AS words, http_status, duration_ms FROM events"
@@ -52,7 +52,7 @@ static const char now_sql[] =
     "WITH " SUBJECTS " SELECT a.appt_id, a.booking_id, to_char(a.starts_at, 'YYYY-MM-DD HH24:MI') AS visit,"
     " a.destination, CASE WHEN NOT a.wanted THEN 'not wanted: ' || coalesce(a.unwanted_reason, '') WHEN a.answer IS NULL AND a.sent_at IS NULL THEN 'to be sent'"
     " WHEN a.answer IS NULL THEN 'under way' WHEN a.answer = 'made' THEN 'made: ' || coalesce(a.prereg_id, '') ELSE concat_ws(': ', a.answer, a.reason) END AS state,"
-    " coalesce(a.trace_id, '') AS trace_id FROM appts a WHERE a.appt_id IN (SELECT appt_id FROM windows) ORDER BY a.starts_at LIMIT 100";
+    " coalesce(a.trace_id, '') AS trace_id FROM appts a WHERE a.appt_id = ANY (ARRAY(SELECT appt_id FROM windows)) ORDER BY a.starts_at LIMIT 100";
 
 static void show_now(struct web_request *r, const PGresult *rows)
 {
