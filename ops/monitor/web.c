@@ -409,8 +409,7 @@ static enum MHD_Result answer(struct MHD_Connection *from, struct connection *c)
     MHD_get_connection_values(from, MHD_GET_ARGUMENT_KIND, on_argument, r);
     read_who(from, r);
     if (!strcmp(r->method, "POST")) {
-        if (!from_here(from) || !CRYPTO_memcmp(token, "", 1) || strlen(web_field(r, "token")) != strlen(token) ||
-            CRYPTO_memcmp(web_field(r, "token"), token, strlen(token)) != 0)
+        if (!from_here(from) || !same(web_field(r, "token"), token))
             return refuse(from, c, MHD_HTTP_FORBIDDEN, "the form is from before monitor was started, or from elsewhere: load the page again");
     }
     connect_when_due();
