@@ -10,7 +10,10 @@
 
 #define UUID_OF_Q "CASE WHEN $1 ~ '^[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}$' THEN $1::uuid END"
 
-/* What the id is of: the subjects of its work. Each branch has an index, which is used because what is looked for is an array. */
+/*
+ * What the id is of: the subjects of its work. Each branch has an index, which is used because what is looked for is an array, and
+ * of the database's own collation: an ISBN's is another, and would make it none of both.
+ */
 #define SUBJECTS                                                                                                                       \
     "people AS MATERIALIZED (SELECT primary_id FROM users WHERE primary_id = $1 UNION SELECT primary_id FROM users WHERE barcode = $1"      \
     " UNION SELECT primary_id FROM users WHERE emails @> ARRAY[lower($1)] UNION SELECT primary_id FROM asked_ids WHERE asked_id = upper($1)),"  \
@@ -21,7 +24,7 @@
     "asks AS MATERIALIZED (SELECT request_id FROM requests WHERE request_id = " UUID_OF_Q " UNION SELECT request_id FROM requests WHERE trace_id = lower($1)" \
     " UNION SELECT request_id FROM requests WHERE patron = $1 AND service IN ('folio', 'wise', 'oneclick') LIMIT 100),"                 \
     "subjects AS MATERIALIZED (SELECT appt_id::text AS subject FROM windows UNION SELECT request_id::text FROM asks"                    \
-    " UNION SELECT isbn FROM titles WHERE isbn = replace($1, '-', '')"                                                                  \
+    " UNION SELECT isbn COLLATE \"default\" FROM titles WHERE isbn = replace($1, '-', '')"                                                                  \
     " UNION SELECT subject FROM dead_letters WHERE trace_id = lower($1) AND subject IS NOT NULL)"
 
 const char page_find_sql[] =

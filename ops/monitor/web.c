@@ -307,8 +307,6 @@ static void connect_when_due(void)
         conn_fault = pg_check_schema(conn);
     if (!conn_fault.kind)
         conn_fault = pg_do(conn, "SET statement_timeout = '20s'");
-    if (!conn_fault.kind)
-        conn_fault = pg_do(conn, "SET jit = off"); /* to compile a timeline's statement takes longer than to find it */
     if (!conn_fault.kind && getenv("TZ") && *getenv("TZ") && !getenv("PGTZ")) {
         struct fault f = pg_do(conn, "SELECT set_config('TimeZone', $1, false)", getenv("TZ"));
         if (f.kind)

@@ -154,6 +154,32 @@ def test_the_timeline_tells_a_booking_from_its_row_to_the_gate(world):
     assert world.db.one("SELECT count(*) FROM monitor_log WHERE verb = 'find' AND about = %s", w.booking_id) == 2
 
 
+def test_no_timeline_reads_a_whole_table(world):
+    windows = world.make_windows(3, send=False)
+    world.db.rows("INSERT INTO attempts (stage, subject, work_id, call, verdict, code) SELECT 's', gen_random_uuid()::text, 'w', 'c', 'done', 'k'"
+                  " FROM generate_series(1, 20000)")
+    world.db.rows("INSERT INTO desk (kind, subject, reason) SELECT 'k', gen_random_uuid()::text, 'r' FROM generate_series(1, 20000)")
+    world.db.rows("INSERT INTO dead_letters (dlq, dlq_partition, dlq_offset, topic, at, code, reason, subject)"
+                  " SELECT 'd', 0, n, 't', now(), 'c', 'r', gen_random_uuid()::text FROM generate_series(1, 20000) AS n")
+    world.db.rows("ANALYZE")
+    world.db.insert("INSERT INTO attempts (stage, subject, work_id, call, verdict, code) VALUES %s",
+                    [("prereg-create", windows[0].appt_id, "w", "createPreReg", "done", "made")])
+    page = Page(world)
+
+    def scans(kind):
+        return dict(world.db.rows(f"SELECT relname, {kind} FROM pg_stat_user_tables WHERE n_live_tup >= 20000"))
+    wait_for(lambda: len(scans("seq_scan")) == 3, lambda: f"{scans('seq_scan')}")
+    whole, by_index = scans("seq_scan"), scans("idx_scan")
+    for q in (windows[0].booking_id, windows[1].appt_id, windows[2].trace_id, "9781615730186"):
+        page.json("/find.json", q=q)
+    assert "prereg-create: createPreReg" in {e["what"] for e in page.json("/find.json", q=windows[0].booking_id)["events"]}
+    page.program.stop()  # what it has counted is written when it ends
+    wait_for(lambda: all(scans("idx_scan")[t] > by_index[t] for t in whole), lambda: f"not by an index: {scans('idx_scan')}, before {by_index}")
+    now = scans("seq_scan")
+    # the desk's open rows are counted each minute, whatever is looked for
+    assert {t: now[t] for t in whole if t != "desk"} == {t: whole[t] for t in whole if t != "desk"}
+
+
 @pytest.fixture
 def set_aside(world):
     """Sixty unreadable messages in the dead letters of bookings.new; two of them hostile."""
