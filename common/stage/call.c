@@ -109,7 +109,7 @@ static void call_those(struct worker *w, int limit, bool failed_too)
         next = TAILQ_NEXT(job, link);
         if ((job->part && !job->part->progress.known) || (job->marked && !failed_too))
             continue;
-        if (stage_has_intent(w->stage) && !w->dry && loop_now(w->loop) > job->start_by_us) {
+        if (worker_takes_intents(w) && loop_now(w->loop) > job->start_by_us) {
             job_move(job, J_LOOK, true); /* the intent's time is over: take it anew */
             continue;
         }

@@ -79,7 +79,7 @@ bool dry_leaves_out(const struct worker *w, const rd_kafka_message_t *m)
     const void *value;
     size_t size;
 
-    return !w->dry && stage_has_intent(w->stage) && !rd_kafka_message_headers(m, &headers) &&
+    return worker_takes_intents(w) && !rd_kafka_message_headers(m, &headers) &&
            !rd_kafka_header_get_last(headers, header, &value, &size);
 }
 

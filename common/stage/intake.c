@@ -135,7 +135,7 @@ static void on_assigned(void *of, int32_t id)
     p->id = id;
     p->next = p->stored = -1;
     p->dropped = INT64_MAX;
-    p->epoch_wanted = stage_has_intent(w->stage) && !w->dry;
+    p->epoch_wanted = worker_takes_intents(w);
     p->drained = true;
     progress_assigned(w, p);
     TAILQ_INIT(&p->jobs);

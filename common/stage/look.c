@@ -59,6 +59,11 @@ bool stage_has_intent(const struct stage *s)
     return s->call != CALL_READS;
 }
 
+bool worker_takes_intents(const struct worker *w)
+{
+    return stage_has_intent(w->stage) && !w->dry;
+}
+
 /* What the statement says of the intent: whether it is ours now, and whether a call was begun before. */
 static void note_intent(struct job *job, const struct look_row *row)
 {
@@ -312,15 +317,9 @@ static int look_room(struct worker *w)
     return limit + look_ahead(w) - under_way;
 }
 
-/* Whether the statement takes intents: not of a stage that only reads, and not in a dry run. */
-static bool has_engine_columns(const struct worker *w)
-{
-    return stage_has_intent(w->stage) && !w->dry;
-}
-
 static void begin_look(struct worker *w)
 {
-    db_columns_begin(&w->columns, (has_engine_columns(w) ? 4 : 1) + w->stage->look_columns);
+    db_columns_begin(&w->columns, (worker_takes_intents(w) ? 4 : 1) + w->stage->look_columns);
 }
 
 static void send_look(struct worker *w)
@@ -331,7 +330,7 @@ static void send_look(struct worker *w)
 
     snprintf(deadline, sizeof deadline, "%lld", (long long)(w->timeout_ms + START_SLACK_US / 1000 + 1000));
     values[2] = deadline;
-    db_columns_end(&w->columns, values + (w->dry ? 1 : stage_has_intent(s) ? 5 : 0));
+    db_columns_end(&w->columns, values + (w->dry ? 1 : worker_takes_intents(w) ? 5 : 0));
     db_add(w->look_db, ST_LOOK, values);
 }
 
@@ -343,7 +342,7 @@ static int look_those(struct worker *w, int n, int room, bool failed_too)
 
     for (struct job *job = TAILQ_FIRST(&w->look), *next; job && n < room; job = next) {
         next = TAILQ_NEXT(job, link);
-        if (job->part && (!job->part->progress.known || (stage_has_intent(s) && !w->dry && !job->part->epoch)))
+        if (job->part && (!job->part->progress.known || (worker_takes_intents(w) && !job->part->epoch)))
             continue; /* nobody knows yet that the partition is ours, or what PostgreSQL knows of it */
         if (job->marked && !failed_too)
             continue;
@@ -353,7 +352,7 @@ static int look_those(struct worker *w, int n, int room, bool failed_too)
         }
         n++;
         db_put_int(c, c->rows + 1);
-        if (has_engine_columns(w)) {
+        if (worker_takes_intents(w)) {
             db_put_int(c, job->part ? job->part->id : -1);
             db_put_int(c, job->part ? job->part->epoch : -1);
             db_put_bool(c, job->reopen);

@@ -251,7 +251,7 @@ static void add_outcomes(struct worker *w, int n)
             db_row_end(&w->columns);
         }
         put_calls(job, &w->call_columns);
-        if (stage_has_intent(s) && !w->dry) {
+        if (worker_takes_intents(w)) {
             db_put(&w->intent_columns, job_work_id(job));
             db_put(&w->intent_columns, intent_state(job));
             db_row_end(&w->intent_columns);

@@ -251,6 +251,7 @@ void worker_look(struct worker *w);
 void worker_doubt(struct worker *w, struct part *p);
 void job_set_answer(struct job *job, const struct answer *a);
 bool stage_has_intent(const struct stage *s);
+bool worker_takes_intents(const struct worker *w); /* the same, but not in a dry run */
 
 /* ---- call.c ---- */
 

@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "common/pg.h"
 #include "common/scoped.h"
+#include "ops/monitor/offsets.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -171,31 +172,27 @@ struct fault alerts_facts(PGconn *conn, struct facts *ret)
     static const char sql[] =
         "SELECT coalesce((SELECT extract(epoch FROM min(greatest(starts_at, now()) - now())) FROM appts WHERE wanted AND answer IS NULL"
         "  AND sent_at IS NOT NULL AND ends_at > now() AND starts_at < now() + interval '8 days'), -1),"
-        " (SELECT count(*) FROM desk WHERE kind = 'unknown' AND closed_at IS NULL), (SELECT count(*) FROM desk WHERE closed_at IS NULL),"
+        " (SELECT count(*) FROM desk WHERE kind = 'unknown' AND closed_at IS NULL),"
         " EXISTS (SELECT FROM restores WHERE said_at IS NULL)";
     SCOPED(PQclear) PGresult *res = NULL;
     SCOPED(PQclear) PGresult *stuck = NULL;
     SCOPED(PQclear) PGresult *days = NULL;
     struct facts facts = FACTS_UNKNOWN;
+    int bookings = chain_stage_of("bookings-new");
 
     TRY(pg_run(conn, &res, sql, 0, NULL));
     facts.soonest_visit_s = atof(PQgetvalue(res, 0, 0));
     facts.unknown = atoll(PQgetvalue(res, 0, 1));
-    facts.desk = atoll(PQgetvalue(res, 0, 2));
-    facts.restored = PQgetvalue(res, 0, 3)[0] == 't';
+    facts.restored = PQgetvalue(res, 0, 2)[0] == 't';
     TRY(pg_run(conn, &stuck, "SELECT topic FROM lag_history WHERE at > now() - interval '11 minutes' GROUP BY topic"
                " HAVING count(*) >= 10 AND min(lag) > 0 AND min(read_offset) = max(read_offset)", 0, NULL));
-    for (int r = 0; r < PQntuples(stuck); r++) {
-        const char *topic = PQgetvalue(stuck, r, 0);
-        for (int i = 0; i < STAGES_MAX; i++) {
-            size_t len = strlen(topic), own = strlen(chain_stages[i].topic);
-            facts.stuck[i] |= len >= own && !strcmp(topic + len - own, chain_stages[i].topic);
-        }
-    }
+    for (int r = 0; r < PQntuples(stuck); r++)
+        for (int i = 0; i < STAGES_MAX; i++)
+            facts.stuck[i] |= !strcmp(PQgetvalue(stuck, r, 0), offsets_topic(i));
     /* messages between two moments: how far the topic's end moved */
     TRY(pg_run(conn, &days, "SELECT d, max(end_offset) - min(end_offset), count(*) FROM generate_series(0, 3) AS d JOIN lag_history h"
-               " ON h.topic LIKE '%bookings.new' AND h.at >= date_trunc('day', now()) - d * interval '7 days' AND h.at <= now() - d * interval '7 days'"
-               " GROUP BY d HAVING count(*) > 30 ORDER BY d", 0, NULL));
+               " ON h.consumer = $1 AND h.topic = $2 AND h.at >= date_trunc('day', now()) - d * interval '7 days' AND h.at <= now() - d * interval '7 days'"
+               " GROUP BY d HAVING count(*) > 30 ORDER BY d", 2, (const char *const[]){offsets_group(bookings), offsets_topic(bookings)}));
     if (PQntuples(days) == 4) {
         facts.bookings = atoll(PQgetvalue(days, 0, 1));
         facts.bookings_usual = INT64_MAX;
@@ -308,25 +305,21 @@ static struct fault send_mail(const char *subject, const char *body)
     return end ? FAULT(RETRY, "a mail did not leave by SMTP_URL: %s", curl_easy_strerror(end)) : FAULT_OK;
 }
 
-struct posted {
-    struct fault fault;
-};
-
 static void on_posted(void *of, const struct http_response *res)
 {
-    struct posted *p = of;
+    struct fault *ret = of;
 
     if (res->end != HTTP_ANSWERED)
-        p->fault = FAULT(RETRY, "ALERT_POST_URL: %s", res->error);
+        *ret = FAULT(RETRY, "ALERT_POST_URL: %s", res->error);
     else if (res->status / 100 != 2)
-        p->fault = FAULT(RETRY, "ALERT_POST_URL: HTTP %d", res->status);
+        *ret = FAULT(RETRY, "ALERT_POST_URL: HTTP %d", res->status);
 }
 
 static struct fault post(struct loop *loop, const char *name, const char *subject, const char *state, const char *since, const char *words)
 {
     static struct http *http;
     static struct http_request req;
-    struct posted end = {FAULT_OK};
+    struct fault end = FAULT_OK;
 
     if (!http)
         TRY(http_open(&http, loop, 1, NULL));
@@ -340,7 +333,7 @@ static struct fault post(struct loop *loop, const char *name, const char *subjec
     text_json(&req.body, subject);
     text_printf(&req.body, ",\"state\":\"%s\",\"since\":\"%s\"}", state, since);
     http_wait(http, post_url, &req, 15000, on_posted, &end);
-    return end.fault;
+    return end;
 }
 
 static struct fault tell(struct loop *loop, const PGresult *row, int r)

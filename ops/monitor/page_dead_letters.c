@@ -75,10 +75,8 @@ static void show_rows(struct web_request *r, const PGresult *rows, bool open)
         if (open)
             text_printf(r->out, "<input type=checkbox name=id value=%s aria-label=\"dead letter %s\">", PQgetvalue(rows, i, 0), PQgetvalue(rows, i, 0));
         text_printf(r->out, "<td class=t data-of=when><a href=\"/dead-letters/%s\">%s</a>", PQgetvalue(rows, i, 0), PQgetvalue(rows, i, 1));
-        for (int c = 2; c < 7; c++) {
-            text_printf(r->out, "<td class=wrap data-of=\"%s\">", of[c]);
-            page_cell(r, rows, i, c);
-        }
+        for (int c = 2; c < 7; c++)
+            page_column(r, "wrap", of[c], rows, i, c);
         if (!open) {
             text_puts(r->out, " ");
             page_cell(r, rows, i, 7);

@@ -33,11 +33,15 @@ static void hidden(struct web_request *r, const char *name, const PGresult *rows
     text_puts(r->out, "\">");
 }
 
-static void button(struct web_request *r, const char *verb, const char *label, const char *name, const PGresult *rows, int i, int column)
+/* extra: a field for the person to fill in, or "". */
+static void act(struct web_request *r, const char *verb, const char *name, const PGresult *rows, int i, int column, const char *extra)
 {
     page_form(r, verb, "/desk");
-    hidden(r, name, rows, i, column);
-    text_printf(r->out, "<button>%s</button></form>", label);
+    if (name)
+        hidden(r, name, rows, i, column);
+    text_puts(r->out, extra);
+    page_button(r, verb);
+    text_puts(r->out, "</form>");
 }
 
 static void show_verbs(struct web_request *r, const PGresult *rows, int i)
@@ -47,39 +51,26 @@ static void show_verbs(struct web_request *r, const PGresult *rows, int i)
     static const char *const unknown[] = {"unknown", NULL};
     static const char *const requests[] = {"request_set_aside", NULL};
     static const char *const restored[] = {"restored", NULL};
+    static const char note[] = "<label>note <input name=note maxlength=200></label>";
     bool window = PQgetvalue(rows, i, D_WINDOW)[0] == 't';
 
     text_puts(r->out, "<details id=\"desk-");
     page_cell(r, rows, i, D_ID);
     text_puts(r->out, "\"><summary>act</summary>");
     if (window && is_kind(rows, i, unknown)) {
-        page_form(r, "made", "/desk");
-        hidden(r, "appt_id", rows, i, D_SUBJECT);
-        text_puts(r->out, "<label>its id at the gate <input name=prereg_id required maxlength=60></label><button>It is made, with this id</button></form>");
-        button(r, "not-made", "It is not: make it now", "appt_id", rows, i, D_SUBJECT);
+        act(r, "made", "appt_id", rows, i, D_SUBJECT, "<label>its id at the gate <input name=prereg_id required maxlength=60></label>");
+        act(r, "not-made", "appt_id", rows, i, D_SUBJECT, "");
     }
     if (window && is_kind(rows, i, asks))
-        button(r, "ask-again", "Ask again now", "appt_id", rows, i, D_SUBJECT);
-    if (window && is_kind(rows, i, refusable)) {
-        page_form(r, "refuse", "/desk");
-        hidden(r, "appt_id", rows, i, D_SUBJECT);
-        text_puts(r->out, "<label>note <input name=note maxlength=200></label><button>Refuse this person</button></form>");
-    }
+        act(r, "ask-again", "appt_id", rows, i, D_SUBJECT, "");
+    if (window && is_kind(rows, i, refusable))
+        act(r, "refuse", "appt_id", rows, i, D_SUBJECT, note);
     if (is_kind(rows, i, requests))
-        button(r, "request-again", "Try again", "request_id", rows, i, D_SUBJECT);
-    if (is_kind(rows, i, restored)) {
-        page_form(r, "restored", "/desk");
-        text_puts(r->out, "<button>PostgreSQL was restored: go on</button></form>");
-    }
-    page_form(r, "done", "/desk");
-    hidden(r, "desk_id", rows, i, D_ID);
-    text_puts(r->out, "<label>note <input name=note maxlength=200></label><button>Done</button></form></details>");
-}
-
-static void cell(struct web_request *r, const char *class, const char *of, const PGresult *rows, int i, int column)
-{
-    text_printf(r->out, "<td class=\"%s\" data-of=\"%s\">", class, of);
-    page_cell(r, rows, i, column);
+        act(r, "request-again", "request_id", rows, i, D_SUBJECT, "");
+    if (is_kind(rows, i, restored))
+        act(r, "restored", NULL, rows, i, D_SUBJECT, "");
+    act(r, "done", "desk_id", rows, i, D_ID, note);
+    text_puts(r->out, "</details>");
 }
 
 static void show_rows(struct web_request *r, const PGresult *rows)
@@ -87,8 +78,8 @@ static void show_rows(struct web_request *r, const PGresult *rows)
     text_puts(r->out, "<table class=tall><thead><tr><th>visit<th>kind<th>booking<th>what to know<th>on the list since<th>what to do</thead><tbody>");
     for (int i = 0; i < PQntuples(rows); i++) {
         text_puts(r->out, "<tr>");
-        cell(r, "t", "visit", rows, i, D_VISIT);
-        cell(r, "", "kind", rows, i, D_KIND);
+        page_column(r, "t", "visit", rows, i, D_VISIT);
+        page_column(r, "", "kind", rows, i, D_KIND);
         text_puts(r->out, "<td class=wrap data-of=booking><span><a href=\"/find?q=");
         html_query(r->out, *PQgetvalue(rows, i, D_BOOKING) ? PQgetvalue(rows, i, D_BOOKING) : PQgetvalue(rows, i, D_SUBJECT));
         text_puts(r->out, "\">");
@@ -96,8 +87,8 @@ static void show_rows(struct web_request *r, const PGresult *rows)
         text_puts(r->out, "</a> <span class=\"faint small\">");
         page_cell(r, rows, i, D_DESTINATION);
         text_puts(r->out, "</span></span>");
-        cell(r, "wrap", "to know", rows, i, D_REASON);
-        cell(r, "t faint", "since", rows, i, D_OPENED);
+        page_column(r, "wrap", "to know", rows, i, D_REASON);
+        page_column(r, "t faint", "since", rows, i, D_OPENED);
         text_puts(r->out, "<td data-of=\"to do\"><div>");
         show_verbs(r, rows, i);
         text_puts(r->out, "</div>");

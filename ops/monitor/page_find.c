@@ -61,14 +61,11 @@ static void show_now(struct web_request *r, const PGresult *rows)
 {
     text_puts(r->out, "<h2>Windows</h2><table class=tall><thead><tr><th>visit<th>booking<th>destination<th>how it stands<th>window and trace</thead><tbody>");
     for (int i = 0; i < PQntuples(rows); i++) {
-        text_puts(r->out, "<tr><td class=t data-of=visit>");
-        page_cell(r, rows, i, 2);
-        text_puts(r->out, "<td class=wrap data-of=booking>");
-        page_cell(r, rows, i, 1);
-        text_puts(r->out, "<td data-of=destination>");
-        page_cell(r, rows, i, 3);
-        text_puts(r->out, "<td class=wrap data-of=\"how it stands\">");
-        page_cell(r, rows, i, 4);
+        text_puts(r->out, "<tr>");
+        page_column(r, "t", "visit", rows, i, 2);
+        page_column(r, "wrap", "booking", rows, i, 1);
+        page_column(r, "", "destination", rows, i, 3);
+        page_column(r, "wrap", "how it stands", rows, i, 4);
         text_puts(r->out, "<td class=\"wrap small\" data-of=\"window, trace\"><span><code>");
         page_cell(r, rows, i, 0);
         text_puts(r->out, "</code><br><code class=faint>");
@@ -80,15 +77,17 @@ static void show_now(struct web_request *r, const PGresult *rows)
 
 static void show_events(struct web_request *r, const PGresult *rows)
 {
+    static const struct {
+        int at;
+        const char *class, *of;
+    } columns[] = {{0, "t", "when"}, {1, "wrap", "what"}, {3, "wrap", "came of it"}, {4, "wrap", "in words"}, {5, "n", "HTTP"}, {6, "n", "ms"},
+                   {2, "wrap small faint", "of"}};
+
     text_puts(r->out, "<h2>What happened</h2><table class=tall><thead><tr><th>when<th>what<th>came of it<th>in words<th class=n>HTTP<th class=n>ms<th>of</thead><tbody>");
     for (int i = 0; i < PQntuples(rows); i++) {
-        static const char *const of[] = {"when", "what", "of", "came of it", "in words", "HTTP", "ms"};
-        static const int order[] = {0, 1, 3, 4, 5, 6, 2};
         text_puts(r->out, "<tr>");
-        for (size_t c = 0; c < COUNT(order); c++) {
-            text_printf(r->out, "<td class=\"%s\" data-of=\"%s\">", c == 0 ? "t" : c == 4 || c == 5 ? "n" : c == 6 ? "wrap small faint" : "wrap", of[order[c]]);
-            page_cell(r, rows, i, order[c]);
-        }
+        for (size_t c = 0; c < COUNT(columns); c++)
+            page_column(r, columns[c].class, columns[c].of, rows, i, columns[c].at);
     }
     text_puts(r->out, "</table>");
 }

@@ -24,10 +24,8 @@ void page_log(struct web_request *r)
         text_puts(r->out, "<table class=tall><thead><tr><th>when<th>who<th>what<th>about<th>note</thead><tbody>");
         for (int i = 0; i < PQntuples(rows); i++) {
             text_puts(r->out, "<tr>");
-            for (int c = 0; c < 5; c++) {
-                text_printf(r->out, "<td class=\"%s\" data-of=%s>", c ? "wrap" : "t", of[c]);
-                page_cell(r, rows, i, c);
-            }
+            for (int c = 0; c < 5; c++)
+                page_column(r, c ? "wrap" : "t", of[c], rows, i, c);
         }
         text_puts(r->out, "</table>");
     }

@@ -46,7 +46,8 @@ static void show_alerts(struct web_request *r, const struct picture *p)
         if (!strcmp(PQgetvalue(rows, i, 0), "DatabaseRestored")) {
             text_puts(to, "<br>");
             page_form(r, "restored", "/");
-            text_puts(to, "<button>PostgreSQL was restored: go on</button></form>");
+            page_button(r, "restored");
+            text_puts(to, "</form>");
         }
         text_puts(to, "</li>");
     }
@@ -98,27 +99,58 @@ static void show_producers(struct text *to, const struct picture *p, const struc
     text_puts(to, "</div></li>");
 }
 
-static void show_pause(struct web_request *r, const char *program, const PGresult *pauses)
+enum { P_WHAT, P_NAME, P_WHO, P_SINCE, P_WHY };
+
+static const char pauses_sql[] = "SELECT what, name, who, to_char(since, 'YYYY-MM-DD HH24:MI'), why FROM pauses WHERE ended_at IS NULL ORDER BY what, since";
+
+static void show_paused(struct web_request *r, const PGresult *pauses, int i)
 {
     struct text *to = r->out;
 
+    text_puts(to, "<p class=\"warn small\">");
+    page_cell(r, pauses, i, P_NAME);
+    text_puts(to, " is paused by ");
+    page_cell(r, pauses, i, P_WHO);
+    text_puts(to, " since ");
+    page_cell(r, pauses, i, P_SINCE);
+    text_puts(to, ": ");
+    page_cell(r, pauses, i, P_WHY);
+    text_puts(to, "</p>");
+    page_form(r, "resume", "/");
+    for (int c = P_WHAT; c <= P_NAME; c++) {
+        text_printf(to, "<input type=hidden name=%s value=\"", c == P_WHAT ? "kind" : "name");
+        page_cell(r, pauses, i, c);
+        text_puts(to, "\">");
+    }
+    page_button(r, "resume");
+    text_puts(to, "</form>");
+}
+
+/* name: a stage's; NULL: whoever pauses says which. */
+static void offer_pause(struct web_request *r, const char *kind, const char *name, const char *summary)
+{
+    struct text *to = r->out;
+
+    text_printf(to, "<details id=\"pause-%s\" class=small><summary>%s</summary>", name ? name : kind, summary);
+    page_form(r, "pause", "/");
+    text_printf(to, "<input type=hidden name=kind value=%s>", kind);
+    if (name)
+        text_printf(to, "<input type=hidden name=name value=\"%s\">", name);
+    else
+        text_puts(to, "<label>location id <input name=name required maxlength=60></label>");
+    text_puts(to, "<label>why <input name=why maxlength=200></label>");
+    page_button(r, "pause");
+    text_puts(to, "</form></details>");
+}
+
+static void show_pause(struct web_request *r, const char *program, const PGresult *pauses)
+{
     for (int i = 0; pauses && i < PQntuples(pauses); i++)
-        if (!strcmp(PQgetvalue(pauses, i, 0), "stage") && !strcmp(PQgetvalue(pauses, i, 1), program)) {
-            text_puts(to, "<p class=\"warn small\">paused by ");
-            page_cell(r, pauses, i, 2);
-            text_puts(to, " since ");
-            page_cell(r, pauses, i, 3);
-            text_puts(to, ": ");
-            page_cell(r, pauses, i, 4);
-            text_puts(to, "</p>");
-            page_form(r, "resume", "/");
-            text_printf(to, "<input type=hidden name=kind value=stage><input type=hidden name=name value=\"%s\"><button>Resume</button></form>", program);
+        if (!strcmp(PQgetvalue(pauses, i, P_WHAT), "stage") && !strcmp(PQgetvalue(pauses, i, P_NAME), program)) {
+            show_paused(r, pauses, i);
             return;
         }
-    text_printf(to, "<details id=\"pause-%s\" class=small><summary>pause</summary>", program);
-    page_form(r, "pause", "/");
-    text_printf(to, "<input type=hidden name=kind value=stage><input type=hidden name=name value=\"%s\"><label>why <input name=why maxlength=200></label>"
-                    "<button>Pause</button></form></details>", program);
+    offer_pause(r, "stage", program, "pause");
 }
 
 static const char *card_class(const struct stage_picture *s, const struct advice *a)
@@ -174,11 +206,8 @@ static bool in_use(const struct picture *p, const struct chain *c)
     return used;
 }
 
-static void show_chains(struct web_request *r, const struct picture *p)
+static void show_chains(struct web_request *r, const struct picture *p, const PGresult *pauses)
 {
-    SCOPED(PQclear) PGresult *pauses =
-        r->conn ? page_rows(r, false, "SELECT what, name, who, to_char(since, 'YYYY-MM-DD HH24:MI'), coalesce(why, '') FROM pauses"
-                            " WHERE ended_at IS NULL", 0, NULL) : NULL;
     int shown = 0;
 
     for (int i = 0; i < chain_count; i++) {
@@ -197,32 +226,13 @@ static void show_chains(struct web_request *r, const struct picture *p)
                     "Start <code>migrate</code>, a producer and its workers; they make their topics." : "monitor has just been started; look again in a moment.");
 }
 
-static void show_locations(struct web_request *r)
+static void show_locations(struct web_request *r, const PGresult *pauses)
 {
-    SCOPED(PQclear) PGresult *paused =
-        r->conn ? page_rows(r, false, "SELECT name, who, to_char(since, 'YYYY-MM-DD HH24:MI'), why FROM pauses WHERE what = 'location'"
-                            " AND ended_at IS NULL ORDER BY since", 0, NULL) : NULL;
-
     text_puts(r->out, "<h2>Locations</h2>");
-    for (int i = 0; paused && i < PQntuples(paused); i++) {
-        text_puts(r->out, "<p class=warn>Location ");
-        page_cell(r, paused, i, 0);
-        text_puts(r->out, " is paused by ");
-        page_cell(r, paused, i, 1);
-        text_puts(r->out, " since ");
-        page_cell(r, paused, i, 2);
-        text_puts(r->out, ": ");
-        page_cell(r, paused, i, 3);
-        text_puts(r->out, "</p>");
-        page_form(r, "resume", "/");
-        text_puts(r->out, "<input type=hidden name=kind value=location><input type=hidden name=name value=\"");
-        page_cell(r, paused, i, 0);
-        text_puts(r->out, "\"><button>Resume</button></form>");
-    }
-    text_puts(r->out, "<details id=pause-location class=small><summary>pause a location: its windows wait</summary>");
-    page_form(r, "pause", "/");
-    text_puts(r->out, "<input type=hidden name=kind value=location><label>location id <input name=name required maxlength=60></label>"
-                      "<label>why <input name=why maxlength=200></label><button>Pause</button></form></details>");
+    for (int i = 0; pauses && i < PQntuples(pauses); i++)
+        if (!strcmp(PQgetvalue(pauses, i, P_WHAT), "location"))
+            show_paused(r, pauses, i);
+    offer_pause(r, "location", NULL, "pause a location: its windows wait");
 }
 
 /* ---- vendors and programs ---- */
@@ -364,8 +374,9 @@ void page_overview(struct web_request *r)
     } else {
         page_begin(r, "Overview", "/");
         show_alerts(r, p);
-        show_chains(r, p);
-        show_locations(r);
+        SCOPED(PQclear) PGresult *pauses = r->conn ? page_rows(r, false, pauses_sql, 0, NULL) : NULL; /* without, it is said above */
+        show_chains(r, p, pauses);
+        show_locations(r, pauses);
         show_vendors(r, p);
         show_programs(r->out, p);
         page_end(r);

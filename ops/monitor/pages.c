@@ -130,6 +130,17 @@ void page_cell(struct web_request *r, const PGresult *rows, int row, int column)
     html_bytes(r->out, PQgetvalue(rows, row, column), (size_t)PQgetlength(rows, row, column));
 }
 
+void page_column(struct web_request *r, const char *class, const char *of, const PGresult *rows, int row, int column)
+{
+    text_printf(r->out, "<td class=\"%s\" data-of=\"%s\">", class, of);
+    page_cell(r, rows, row, column);
+}
+
+void page_button(struct web_request *r, const char *verb)
+{
+    text_printf(r->out, "<button>%s</button>", verb_of(verb)->label);
+}
+
 /* ---- what each path is ---- */
 
 static void asset(struct web_request *r, const char *type, const char *from, const char *end)

@@ -45,13 +45,19 @@ PGresult *page_rows(struct web_request *r, bool alone, const char *sql, int para
 /* The rows of a statement as JSON: {"name":[{…},…]}. */
 void page_json(struct web_request *r, const char *name, const char *sql, int params, const char *const *values);
 
+/* The button of a verb, as verbs.h calls it. */
+void page_button(struct web_request *r, const char *verb);
+
 /* A form of one verb, with its token and where to go back to, of which nobody need know who asks: a question follows. */
 void page_question(struct web_request *r, const char *verb, const char *back);
 
 /* A form of one verb up to its own fields: hidden token, where to go back to, and who acts where that is not known. */
 void page_form(struct web_request *r, const char *verb, const char *back);
 
-/* A cell's value, escaped. */
+/* A table's cell with a value of the rows; class: of the style; of: what the column is, for a narrow screen. */
+void page_column(struct web_request *r, const char *class, const char *of, const PGresult *rows, int row, int column);
+
+/* A value of the rows, escaped. */
 void page_cell(struct web_request *r, const PGresult *rows, int row, int column);
 
 #endif

@@ -45,7 +45,7 @@ struct instance {
     bool ready, paused;
     char waits_for[200]; /* /readyz's words, "" when it is well */
     char refused_by[24]; /* the vendor that does not believe who we are; "" when none does */
-    double in_hand, in_flight, parked, oldest_s, pause_s, calls_left, last_poll_at, calls, failures;
+    double in_hand, in_flight, parked, oldest_s, pause_s, calls_left, last_poll_at;
 };
 
 /* A vendor's answers of one kind in the last hour. */
@@ -64,7 +64,7 @@ struct stage_picture {
     int64_t lag;
     int64_t seen_ms; /* when; 0: never */
     int64_t oldest_ms; /* when the oldest unfinished message was written; 0: there is none; -1: not known */
-    int workers, ready;
+    int workers;
     char waits_for[200]; /* what a worker waits for */
     bool held;           /* it is the vendor, its quota or a person that holds it back, not a lack of workers */
     double in_flight, in_hand;
@@ -77,7 +77,7 @@ struct stage_picture {
 struct facts {
     bool stuck[STAGES_MAX];      /* for ten minutes nothing was finished, and something waited all the time */
     double soonest_visit_s;      /* until the soonest visit whose window nobody has answered; 0: it has begun; -1: there is none */
-    int64_t unknown, desk;       /* open rows of the desk: outcome unknown; all */
+    int64_t unknown;             /* open rows of the desk whose outcome is unknown */
     bool restored;               /* noticed, and nobody has said so */
     int64_t bookings, bookings_usual; /* messages to bookings.new since midnight UTC, and the least of the same time of the last three weeks */
 };

@@ -237,7 +237,6 @@ static void take_stage(struct stage_picture *s, const struct instance *it)
                         strstr(it->waits_for, "not logged in") || it->paused;
 
     s->workers++;
-    s->ready += it->ready;
     s->in_flight += it->in_flight;
     s->in_hand += it->in_hand;
     s->held |= vendor_waits || (!it->ready && *it->waits_for);
@@ -262,7 +261,7 @@ void programs_ask(struct programs *p, struct picture *picture)
     picture->instance_count = 0;
     for (int i = 0; i < STAGES_MAX; i++) {
         struct stage_picture *s = &picture->stages[i];
-        s->workers = s->ready = 0;
+        s->workers = 0;
         s->in_flight = s->in_hand = 0;
         s->held = false;
         s->waits_for[0] = '\0';

@@ -41,8 +41,8 @@ def rss_mb(pid):
 
 
 def start_monitor(world, programs=(), **changed):
-    it = world.begin("monitor", MONITOR_PORT=0, LOG_LEVEL="info",
-                     MONITOR_PROGRAMS=",".join(p.url.removeprefix("http://") for p in programs) or None, **changed)
+    listed = ",".join(p.url.removeprefix("http://") for p in programs) or None
+    it = world.begin("monitor", **{"MONITOR_PORT": 0, "LOG_LEVEL": "info", "MONITOR_PROGRAMS": listed, **changed})
     wait_for(lambda: "the page is at" in it.log(), lambda: it.tail())
     return it, re.search(r"the page is at (http://\S+)", it.log())[1]
 
