@@ -7,3 +7,4 @@
 
 ASSET(asset_style, MONITOR_ASSETS "/style.css");
 ASSET(asset_script, MONITOR_ASSETS "/page.js");
+ASSET(asset_icon, MONITOR_ASSETS "/icon.svg");

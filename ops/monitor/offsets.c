@@ -5,8 +5,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-enum { ASK_MS = 4000, FETCH_MS = 1500 };
+enum { ASK_MS = 4000, FETCH_MS = 1500, BEGIN_EVERY_S = 300 };
 
 /*
  * A consumer of a group of its own, which it never joins: ListConsumerGroupOffsets on a handle without a group makes librdkafka 2.0.2
@@ -15,6 +16,7 @@ enum { ASK_MS = 4000, FETCH_MS = 1500 };
 struct offsets {
     rd_kafka_t *rk;
     rd_kafka_queue_t *queue;
+    time_t begin_asked[STAGES_MAX];
 };
 
 static const char *own;
@@ -58,6 +60,7 @@ struct fault offsets_consumer(rd_kafka_t **ret, const char *fetch_bytes, const c
     rd_kafka_conf_set(conf, "group.instance.id", "", NULL, 0);
     rd_kafka_conf_set(conf, "enable.auto.commit", "false", NULL, 0);
     rd_kafka_conf_set(conf, "auto.offset.reset", "earliest", NULL, 0);
+    rd_kafka_conf_set(conf, "fetch.wait.max.ms", "2000", NULL, 0); /* where nothing comes, a broker is asked no more often */
     rd_kafka_conf_set(conf, "fetch.message.max.bytes", fetch_bytes, NULL, 0);
     rd_kafka_conf_set(conf, "queued.max.messages.kbytes", queued_kbytes, NULL, 0);
     rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
@@ -173,14 +176,17 @@ static struct fault edge(struct offsets *o, int stage, int partitions, int64_t w
 struct fault offsets_look(struct offsets *o, int stage, struct stage_picture *ret)
 {
     bool unread = false;
+    time_t now = time(NULL);
 
     /* the group first: what comes in between is lag, and never less than none */
     TRY(committed(o, stage, ret));
     TRY(edge(o, stage, ret->partitions, RD_KAFKA_OFFSET_END, ret->end));
     for (int p = 0; p < ret->partitions; p++)
         unread |= ret->read[p] < ret->begin[p];
-    if (unread || !ret->seen_ms) /* where it would begin */
+    if (!ret->seen_ms || (unread && now - o->begin_asked[stage] > BEGIN_EVERY_S)) { /* where it would begin: it seldom moves */
         TRY(edge(o, stage, ret->partitions, RD_KAFKA_OFFSET_BEGINNING, ret->begin));
+        o->begin_asked[stage] = now;
+    }
     ret->lag = 0;
     for (int p = 0; p < ret->partitions; p++) {
         int64_t from = ret->read[p] > ret->begin[p] ? ret->read[p] : ret->begin[p];

@@ -20,7 +20,7 @@ void page_begin(struct web_request *r, const char *title, const char *current)
     text_puts(r->out, "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content=\"width=device-width, initial-scale=1\">"
                       "<meta name=color-scheme content=\"light dark\"><title>");
     html_text(r->out, title);
-    text_puts(r->out, " · Shelfwire</title><link rel=stylesheet href=/style.css><script src=/page.js defer></script>");
+    text_puts(r->out, " · Shelfwire</title><link rel=icon href=/icon.svg><link rel=stylesheet href=/style.css><script src=/page.js defer></script>");
     if (!strcmp(current, "/"))
         text_puts(r->out, "<noscript><meta http-equiv=refresh content=15></noscript>");
     text_puts(r->out, "</head><body><a class=skip href=#main>To the content</a><header><b>Shelfwire</b><nav aria-label=Pages>");
@@ -143,18 +143,20 @@ void page_button(struct web_request *r, const char *verb)
 
 /* ---- what each path is ---- */
 
-static void asset(struct web_request *r, const char *type, const char *from, const char *end)
-{
-    r->type = type;
-    text_add(r->out, from, (size_t)(end - from));
-}
-
 static const struct {
     const char *path;
     web_page *page;
 } routes[] = {
     {"/", page_overview}, {"/overview", page_overview}, {"/desk", page_desk}, {"/find", page_find}, {"/dead-letters", page_dead_letters},
     {"/log", page_log},
+};
+
+static const struct {
+    const char *path, *type, *from, *end;
+} assets[] = {
+    {"/style.css", "text/css", asset_style, asset_style_end},
+    {"/page.js", "text/javascript", asset_script, asset_script_end},
+    {"/icon.svg", "image/svg+xml", asset_icon, asset_icon_end},
 };
 
 void pages_answer(struct web_request *r)
@@ -174,12 +176,15 @@ void pages_answer(struct web_request *r)
             routes[i].page(r);
             return;
         }
+    for (size_t i = 0; i < COUNT(assets); i++)
+        if (!strcmp(r->path, assets[i].path)) {
+            r->type = assets[i].type;
+            r->lasting = true;
+            text_add(r->out, assets[i].from, (size_t)(assets[i].end - assets[i].from));
+            return;
+        }
     if (!strncmp(r->path, "/dead-letters/", 14))
         page_dead_letter(r, r->path + 14);
-    else if (!strcmp(r->path, "/style.css"))
-        asset(r, "text/css", asset_style, asset_style_end);
-    else if (!strcmp(r->path, "/page.js"))
-        asset(r, "text/javascript", asset_script, asset_script_end);
     else
         page_trouble(r, MHD_HTTP_NOT_FOUND, "there is nothing here; the pages are named above");
 }

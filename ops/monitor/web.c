@@ -244,7 +244,6 @@ static enum MHD_Result send_answer(struct MHD_Connection *to, const struct web_r
         {"Cross-Origin-Opener-Policy", "same-origin"},
         {"Cross-Origin-Resource-Policy", "same-origin"},
     };
-    bool asset = !strcmp(r->type, "text/css") || !strcmp(r->type, "text/javascript");
     char cookie[120];
 
     if (r->out->failed)
@@ -256,7 +255,7 @@ static enum MHD_Result send_answer(struct MHD_Connection *to, const struct web_r
     MHD_add_response_header(response, "Content-Type", cookie);
     for (size_t i = 0; i < COUNT(fixed); i++)
         MHD_add_response_header(response, fixed[i][0], fixed[i][1]);
-    MHD_add_response_header(response, "Cache-Control", asset ? "max-age=3600" : "no-store");
+    MHD_add_response_header(response, "Cache-Control", r->lasting ? "max-age=3600" : "no-store");
     if (*r->location)
         MHD_add_response_header(response, "Location", r->location);
     if (r->status == MHD_HTTP_UNAUTHORIZED)

@@ -37,6 +37,7 @@ struct web_request {
     /* the answer */
     int status;
     const char *type; /* static */
+    bool lasting;     /* a browser may keep it an hour */
     char location[400]; /* with 303 */
     struct text *out;
 };

@@ -116,6 +116,7 @@ def brokers(world, args):
         monitor, url = start_monitor(world, LOG_LEVEL="debug", KAFKA_DEBUG="protocol")
         wait_for(lambda: requests.get(url + "/overview.json", timeout=20).json()["stages"], "it sees nothing", 60)
         crowd = Lookers(url, lookers)
+        time.sleep(15)  # at its start it finds out where everything begins
         before, begun = monitor.log().count("\n"), time.monotonic()
         time.sleep(30)
         seconds = time.monotonic() - begun

@@ -279,6 +279,16 @@ def test_a_stage_is_paused_and_resumed(world):
 
 # ---- who may look, and act ----
 
+def test_what_a_page_links_to_is_there(world):
+    page = Page(world)
+    html = page.html("/")
+    linked = set(re.findall(r"(?:href|src)=\"?(/[\w./-]*)", html))
+    assert {"/style.css", "/page.js", "/icon.svg"} < linked
+    for path in linked:
+        assert page.get(path).status_code == 200, path
+    assert page.get("/icon.svg").headers["Content-Type"].startswith("image/svg+xml")
+
+
 def test_who_may_look(world):
     page = Page(world)
     token, form = page.token(), {"Content-Type": "application/x-www-form-urlencoded"}
