@@ -23,9 +23,10 @@ import requests
 ROOT, WORK = (pathlib.Path(argument).resolve() for argument in sys.argv[1:3])
 KEEP = "--keep" in sys.argv
 BEGAN = time.monotonic()
+booked = 0
 PROJECT = "shelfwire-test"
 OF_PROJECT = ("--filter", f"label=com.docker.compose.project={PROJECT}")
-PEOPLE, BOOKINGS = 250, 2000
+LOAD, PEOPLE = 300, 50  # bookings and who makes them, each time
 TOMORROW = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)).strftime("%Y-%m-%dT00:00:00+00:00")
 
 
@@ -246,8 +247,12 @@ def scale(compose, count):
 
 
 def after(more):
-    """Waits until the gate has been made to do so much more: there is work under way."""
+    """Books a load, and waits until the gate has been made to do so much more: whatever comes next meets work under way."""
+    global booked
     target = made() + more
+    vendors("POST", "libcal/generate", {"count": LOAD, "first": booked + 1, "people": PEOPLE, "from": 5001 + booked, "slots": 24,
+                                        "start": TOMORROW, "prefix": "load_"})
+    booked += LOAD
     wait_for(lambda: made() >= target, lambda: f"{target} at the gate, there are {made()}: " + state(), 150)
 
 
@@ -257,9 +262,6 @@ def state():
 
 def under_load(compose):
     vendors("POST", "settings", {"passagepoint": {"latency_ms": 150}, "alma": {"latency_ms": 50}})
-    vendors("POST", "libcal/generate", {"count": BOOKINGS, "people": PEOPLE, "from": 5001, "slots": 24, "start": TOMORROW,
-                                        "prefix": "load_"})
-    say(f"{BOOKINGS} bookings of {PEOPLE} people are made in LibCal")
     after(50)
     scale(compose, 4)
     after(50)
@@ -326,7 +328,7 @@ def missing():
 
 def counted(doubts):
     want, have = wanted(), at_the_gate()
-    assert len(want) > BOOKINGS and max(want.values()) == 1
+    assert len(want) > booked > 0 and max(want.values()) == 1
     lost, twice = want - have, have - want
     assert not lost, f"{len(lost)} bookings were never pre-registered, as {next(iter(lost))}"
     assert not twice, f"{sum(twice.values())} pre-registrations too many, as {next(iter(twice))}"
