@@ -202,6 +202,8 @@ static struct fault read_value(const struct setting *s, const char *value)
     case SET_SECRET:
         if (strpbrk(value, "\r\n"))
             return FAULT(MISUSE, "%s: holds a line break", s->name);
+        if (s->type == SET_SECRET && (double)strlen(value) < s->least)
+            return FAULT(MISUSE, "%s: want at least %.0f characters", s->name, s->least);
         *(const char **)s->to = value;
         return FAULT_OK;
     case SET_URL: return read_url(s, value);

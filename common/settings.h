@@ -44,7 +44,7 @@ struct setting {
     enum setting_type type;
     const char *fallback; /* as it would be written; NULL: none */
     bool required, secret; /* secret: of another type than SET_SECRET, and no less one */
-    double least, most; /* of a SET_LIST: how many items at most; 0: any number */
+    double least, most; /* of a SET_LIST: how many items at most; 0: any number; of a SET_SECRET, least: its characters */
     const char *choices;
     const char *help;
     void *to;

@@ -45,7 +45,7 @@ static void gauge(const char *name, const char *help, double value, const char *
     metric_set(metric_make(METRIC_GAUGE, name, help, "%s", labels), value);
 }
 
-static void stage_metrics(int i, const struct stage_picture *s, int64_t now_ms)
+static void stage_metrics(int i, const struct stage_picture *s, bool paused, int64_t now_ms)
 {
     const char *group = offsets_group(i), *topic = offsets_topic(i);
     char labels[300];
@@ -55,6 +55,11 @@ static void stage_metrics(int i, const struct stage_picture *s, int64_t now_ms)
         snprintf(labels, sizeof labels, "topic=\"%s\",partition=\"%d\"", topic, p);
         gauge("kafka_topic_partition_current_offset", "The end of a partition's log.", (double)s->end[p], labels);
         gauge("kafka_topic_partition_oldest_offset", "The begin of a partition's log.", (double)s->begin[p], labels);
+        gauge("kafka_topic_partition_leader", "Id of the broker that leads a partition; -1: none does.", s->leader[p], labels);
+        gauge("kafka_topic_partition_replicas", "Brokers that are to have a partition.", s->replicas[p], labels);
+        gauge("kafka_topic_partition_in_sync_replica", "Brokers that have all of a partition.", s->in_sync[p], labels);
+        gauge("kafka_topic_partition_under_replicated_partition", "1: a broker that is to have a partition lacks some of it.",
+              s->in_sync[p] < s->replicas[p], labels);
         snprintf(labels, sizeof labels, "consumergroup=\"%s\",topic=\"%s\",partition=\"%d\"", group, topic, p);
         gauge("kafka_consumergroup_current_offset", "How far the group has committed.", (double)s->read[p], labels);
         gauge("kafka_consumergroup_lag", "Messages of a partition that are not finished.", (double)(s->end[p] > from ? s->end[p] - from : 0), labels);
@@ -63,6 +68,7 @@ static void stage_metrics(int i, const struct stage_picture *s, int64_t now_ms)
     gauge("kafka_topic_partitions", "Partitions of a topic.", s->partitions, labels);
     snprintf(labels, sizeof labels, "consumergroup=\"%s\",topic=\"%s\"", group, topic);
     gauge("kafka_consumergroup_lag_sum", "Messages of a topic that are not finished.", (double)s->lag, labels);
+    gauge("shelfwire_stage_paused", "1: a person has paused it, or had within the last minutes.", paused, labels);
     gauge("shelfwire_oldest_unfinished_seconds", "Age of the oldest message that a stage has not finished.",
           s->oldest_ms > 0 ? (double)(now_ms - s->oldest_ms) / 1000 : 0, labels);
     snprintf(labels, sizeof labels, "program=\"%s\"", chain_stages[i].program);
@@ -106,7 +112,8 @@ static void refresh(void *unused)
     }
     for (int i = 0; i < STAGES_MAX; i++)
         if (p->stages[i].exists && p->stages[i].seen_ms)
-            stage_metrics(i, &p->stages[i], p->at_ms);
+            stage_metrics(i, &p->stages[i], p->facts.paused[i], p->at_ms);
+    gauge("kafka_brokers", "Brokers of the cluster.", p->brokers, "");
     forget(before.dead, &before.dead_count, p->dead, p->dead_count, "shelfwire_dead_letters_open", "Dead letters nobody has dealt with.", "t");
     forget(before.desk, &before.desk_count, p->desk, p->desk_count, "shelfwire_desk_open", "Rows of the desk that are open.", "k");
     gauge("shelfwire_next_visit_waiting_seconds", "Until the soonest visit whose window nobody has answered.", soonest >= 0 ? soonest : INFINITY, "");

@@ -14,7 +14,7 @@
 
 static struct setting_list mail_to;
 static const char *mail_from, *smtp_url, *smtp_username, *smtp_password, *post_url, *page_url, *digest_at;
-static int64_t calls_left_low, visit_minutes;
+static int64_t calls_left_low, visit_minutes, away_seconds;
 static int digest_minute = -1;
 
 const struct setting alerts_settings[] = {
@@ -32,9 +32,11 @@ const struct setting alerts_settings[] = {
      .help = "alert when a vendor says that fewer calls of today are left"},
     {"ALERT_VISIT_MINUTES", SET_WHOLE, "60", .least = 1, .most = 10080, .to = &visit_minutes,
      .help = "alert when a visit is so near and its window is not answered"},
+    {"ALERT_AWAY_SECONDS", SET_WHOLE, "180", .least = 1, .most = 86400, .to = &away_seconds,
+     .help = "alert when Kafka or PostgreSQL has been away for so long"},
     {0}};
 
-/* How long each must last before it is told, in minutes, and what to do. */
+/* How long each must last before it is told, in minutes, -1: ALERT_AWAY_SECONDS; and what to do. */
 static const struct {
     const char *name;
     int minutes;
@@ -49,7 +51,9 @@ static const struct {
     {"NoBookings", 30, "See whether LibCal's bookings are read: its producer says what it waits for."},
     {"ProgramGone", 3, "Start it again; its log says why it ended."},
     {"DatabaseRestored", 0, "If PostgreSQL was restored from a backup, say so on the page; else see what it is connected to."},
-    {"KafkaAway", 3, "Start the brokers; nothing is lost, everything goes on by itself."},
+    {"UnderReplicated", 10, "Start the broker that is missing; with one more gone, nothing can be written."},
+    {"DatabaseAway", -1, "Start PostgreSQL, or make room on its disk; nothing is lost, everything goes on by itself."},
+    {"KafkaAway", -1, "Start the brokers; nothing is lost, everything goes on by itself."},
 };
 
 const char *alert_advice(const char *name)
@@ -60,11 +64,11 @@ const char *alert_advice(const char *name)
     return "";
 }
 
-static int minutes_of(const char *name)
+static int64_t seconds_of(const char *name)
 {
     for (size_t i = 0; i < COUNT(known); i++)
         if (!strcmp(known[i].name, name))
-            return known[i].minutes;
+            return known[i].minutes >= 0 ? known[i].minutes * 60 : away_seconds;
     return 0;
 }
 
@@ -116,7 +120,13 @@ static void find_in_stages(struct finding *f, const struct picture *p, const str
     for (int i = 0; i < STAGES_MAX; i++) {
         const struct stage_picture *s = &p->stages[i];
         const char *program = chain_stages[i].program;
-        if (facts->stuck[i] && s->lag > 0)
+        int lacking = 0;
+        for (int n = 0; n < s->partitions; n++)
+            lacking += s->in_sync[n] < s->replicas[n];
+        if (lacking)
+            add(f, "UnderReplicated", chain_stages[i].topic, "%d of %d partitions of %s lack a replica; %d broker%s there", lacking, s->partitions,
+                chain_stages[i].topic, p->brokers, p->brokers == 1 ? " is" : "s are");
+        if (facts->stuck[i] && !facts->paused[i] && s->lag > 0)
             add(f, "WorkWaits", program, "%lld messages wait in %s, and for ten minutes none was finished; %s", (long long)s->lag,
                 chain_stages[i].topic, !s->workers ? "no worker answers" : *s->waits_for ? s->waits_for : "its workers say nothing");
         if (s->dead > 0)
@@ -177,6 +187,7 @@ struct fault alerts_facts(PGconn *conn, struct facts *ret)
     SCOPED(PQclear) PGresult *res = NULL;
     SCOPED(PQclear) PGresult *stuck = NULL;
     SCOPED(PQclear) PGresult *days = NULL;
+    SCOPED(PQclear) PGresult *paused = NULL;
     struct facts facts = FACTS_UNKNOWN;
     int bookings = chain_stage_of("bookings-new");
 
@@ -189,6 +200,14 @@ struct fault alerts_facts(PGconn *conn, struct facts *ret)
     for (int r = 0; r < PQntuples(stuck); r++)
         for (int i = 0; i < STAGES_MAX; i++)
             facts.stuck[i] |= !strcmp(PQgetvalue(stuck, r, 0), offsets_topic(i));
+    /* who goes on just now has not moved yet */
+    TRY(pg_run(conn, &paused, "SELECT DISTINCT name FROM pauses WHERE what = 'stage' AND (ended_at IS NULL OR ended_at > now() - interval '11 minutes')",
+               0, NULL));
+    for (int r = 0; r < PQntuples(paused); r++) {
+        int stage = chain_stage_of(PQgetvalue(paused, r, 0));
+        if (stage >= 0)
+            facts.paused[stage] = true;
+    }
     /* messages between two moments: how far the topic's end moved */
     TRY(pg_run(conn, &days, "SELECT d, max(end_offset) - min(end_offset), count(*) FROM generate_series(0, 3) AS d JOIN lag_history h"
                " ON h.consumer = $1 AND h.topic = $2 AND h.at >= date_trunc('day', now()) - d * interval '7 days' AND h.at <= now() - d * interval '7 days'"
@@ -336,22 +355,20 @@ static struct fault post(struct loop *loop, const char *name, const char *subjec
     return end;
 }
 
-static struct fault tell(struct loop *loop, const PGresult *row, int r)
+static struct fault tell(struct loop *loop, const char *name, const char *subject, const char *summary, const char *since, bool over)
 {
-    const char *name = PQgetvalue(row, r, 1), *subject = PQgetvalue(row, r, 2), *summary = PQgetvalue(row, r, 3);
-    bool over = PQgetvalue(row, r, 5)[0] == 't';
     char words[160];
     struct text body = {0};
 
     snprintf(words, sizeof words, "Shelfwire: %s%s (%s)", over ? "over: " : "", name, subject);
-    text_printf(&body, "%s\n\n%s\n%sSince %s.\n", summary, over ? "It is over." : alert_advice(name), over ? "" : "\n", PQgetvalue(row, r, 4));
+    text_printf(&body, "%s\n\n%s\n%sSince %s.\n", summary, over ? "It is over." : alert_advice(name), over ? "" : "\n", since);
     if (page_url)
         text_printf(&body, "\n%s/\n", page_url);
     struct fault f = mail_to.count ? send_mail(words, text_str(&body)) : FAULT_OK;
     if (post_url && !f.kind) {
         struct text line = {0};
         text_printf(&line, "%s: %s", words, summary);
-        f = post(loop, name, subject, over ? "over" : "firing", PQgetvalue(row, r, 4), text_str(&line));
+        f = post(loop, name, subject, over ? "over" : "firing", since, text_str(&line));
         text_free(&line);
     }
     text_free(&body);
@@ -412,31 +429,65 @@ static struct fault tell_digest(PGconn *conn)
     return FAULT_OK;
 }
 
+static int64_t again_us; /* before it nothing is told: something was not, just now */
+
+static bool may_tell(struct loop *loop)
+{
+    return (mail_to.count || post_url) && loop_now(loop) >= again_us;
+}
+
+static void not_told(struct loop *loop, struct fault f)
+{
+    log_about(LOG_WARN, "alerts", "%s; tried again in a minute", f.what);
+    again_us = loop_now(loop) + 60000000;
+}
+
+void alerts_of_database(struct loop *loop, const char *trouble)
+{
+    static int64_t since_us;
+    static char since[32];
+    static bool told;
+    bool away = *trouble != '\0';
+
+    if (away && !since_us) {
+        time_t now = time(NULL);
+        struct tm utc;
+        strftime(since, sizeof since, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+        since_us = loop_now(loop);
+    }
+    if (away != told && may_tell(loop) && (!away || loop_now(loop) - since_us >= seconds_of("DatabaseAway") * 1000000)) {
+        struct fault f = tell(loop, "DatabaseAway", "PostgreSQL", away ? trouble : "PostgreSQL answers again", since, !away);
+        if (f.kind)
+            not_told(loop, f);
+        else
+            told = away;
+    }
+    if (!away && !told)
+        since_us = 0;
+}
+
 struct fault alerts_tell(PGconn *conn, struct loop *loop)
 {
-    static int64_t again_us;
     SCOPED(PQclear) PGresult *rows = NULL;
     struct fault f = FAULT_OK;
 
-    if ((!mail_to.count && !post_url) || loop_now(loop) < again_us)
+    if (!may_tell(loop))
         return FAULT_OK;
     TRY(pg_run(conn, &rows, "SELECT alert_id, name, subject, summary, to_char(since AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),"
                " ended_at IS NOT NULL, extract(epoch FROM clock_timestamp() - since)::bigint FROM alerts"
                " WHERE (told_at IS NULL AND ended_at IS NULL) OR (ended_at IS NOT NULL AND end_told_at IS NULL) ORDER BY alert_id LIMIT 20", 0, NULL));
     for (int r = 0; r < PQntuples(rows) && !f.kind; r++) {
         bool over = PQgetvalue(rows, r, 5)[0] == 't';
-        if (!over && atoll(PQgetvalue(rows, r, 6)) < minutes_of(PQgetvalue(rows, r, 1)) * 60)
+        if (!over && atoll(PQgetvalue(rows, r, 6)) < seconds_of(PQgetvalue(rows, r, 1)))
             continue;
-        f = tell(loop, rows, r);
+        f = tell(loop, PQgetvalue(rows, r, 1), PQgetvalue(rows, r, 2), PQgetvalue(rows, r, 3), PQgetvalue(rows, r, 4), over);
         if (!f.kind)
             TRY(over ? pg_do(conn, "UPDATE alerts SET end_told_at = clock_timestamp() WHERE alert_id = $1", PQgetvalue(rows, r, 0))
                      : pg_do(conn, "UPDATE alerts SET told_at = clock_timestamp() WHERE alert_id = $1", PQgetvalue(rows, r, 0)));
     }
     if (!f.kind)
         f = tell_digest(conn);
-    if (f.kind) { /* of the mail's making, not of PostgreSQL's */
-        log_about(LOG_WARN, "alerts", "%s; tried again in a minute", f.what);
-        again_us = loop_now(loop) + 60000000;
-    }
+    if (f.kind) /* of the mail's making, not of PostgreSQL's */
+        not_told(loop, f);
     return FAULT_OK;
 }

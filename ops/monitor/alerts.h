@@ -45,6 +45,12 @@ struct fault alerts_judge(PGconn *conn, const struct picture *p);
 /* Tells what is not told yet, and the digest when its time has come; a mail or post is waited for, half a minute at most. */
 struct fault alerts_tell(PGconn *conn, struct loop *loop);
 
+/*
+ * PostgreSQL's own absence (trouble: what is wrong, "" when nothing is), to be called each second: there is nowhere to write that
+ * it was told, so a monitor that is started meanwhile tells it again.
+ */
+void alerts_of_database(struct loop *loop, const char *trouble);
+
 /* The mail, with its head, as it is sent; pure. */
 void alert_mail(struct text *to, const char *from, const struct setting_list *recipients, const char *subject, const char *body, int64_t now);
 

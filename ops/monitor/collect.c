@@ -121,7 +121,7 @@ static void look_at_a_stage(void)
 static void look_at_kafka(void)
 {
     if (due(&at.topics_at, TOPICS_EVERY)) {
-        struct fault f = offsets_topics(at.offsets, at.picture.stages, at.dlq_partitions);
+        struct fault f = offsets_topics(at.offsets, &at.picture, at.dlq_partitions);
         kafka_says(f);
         if (f.kind) {
             at.topics_at = at.second - TOPICS_EVERY + 2;
@@ -266,12 +266,16 @@ static void look_at_database(void)
 static void look(void)
 {
     at.second = loop_now(at.loop) / 1000000;
+    pthread_mutex_lock(&lock);
+    settings_reread(loop_now(at.loop));
+    pthread_mutex_unlock(&lock);
     look_at_kafka();
     if (due(&at.programs_at, PROGRAMS_EVERY))
         programs_ask(at.programs, &at.picture);
     show();
     look_at_database();
     show();
+    alerts_of_database(at.loop, at.picture.database_trouble);
 }
 
 static void *run(void *unused)
@@ -351,7 +355,7 @@ void collect_done(void)
 static struct fault look_once(void)
 {
     TRY(open_all());
-    TRY(offsets_topics(at.offsets, at.picture.stages, at.dlq_partitions));
+    TRY(offsets_topics(at.offsets, &at.picture, at.dlq_partitions));
     for (int round = 0; round < 2; round++) /* rates want two looks */
         for (int i = 0; i < STAGES_MAX; i++)
             if (at.picture.stages[i].exists) {

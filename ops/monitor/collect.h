@@ -4,6 +4,8 @@
  *
  * Each second one stage is asked about (offsets.h), every five all programs, every minute a row a stage is written. Where PostgreSQL or
  * Kafka is away, the picture says so, and the rest goes on.
+ *
+ * Secrets whose files change are read again there, under the picture's lock: who uses one on the page's thread holds the picture.
  */
 #ifndef SHELFWIRE_MONITOR_COLLECT_H
 #define SHELFWIRE_MONITOR_COLLECT_H

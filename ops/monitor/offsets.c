@@ -97,25 +97,39 @@ void offsets_close(struct offsets *o)
 
 /* ---- which topics there are ---- */
 
-static int partitions_of(const struct rd_kafka_metadata *meta, const char *name)
+/* ret: who has its partitions; NULL: not wanted. Returns how many there are, 0: there is no such topic. */
+static int partitions_of(const struct rd_kafka_metadata *meta, const char *name, struct stage_picture *ret)
 {
-    for (int i = 0; i < meta->topic_cnt; i++)
-        if (!strcmp(meta->topics[i].topic, name) && !meta->topics[i].err)
-            return meta->topics[i].partition_cnt < PARTITIONS_MAX ? meta->topics[i].partition_cnt : PARTITIONS_MAX;
+    for (int i = 0; i < meta->topic_cnt; i++) {
+        const struct rd_kafka_metadata_topic *topic = &meta->topics[i];
+        if (strcmp(topic->topic, name) != 0 || topic->err)
+            continue;
+        for (int n = 0; ret && n < topic->partition_cnt; n++) {
+            const struct rd_kafka_metadata_partition *p = &topic->partitions[n];
+            if (p->id < 0 || p->id >= PARTITIONS_MAX)
+                continue;
+            ret->leader[p->id] = p->leader;
+            ret->replicas[p->id] = (int16_t)p->replica_cnt;
+            ret->in_sync[p->id] = (int16_t)p->isr_cnt;
+        }
+        return topic->partition_cnt < PARTITIONS_MAX ? topic->partition_cnt : PARTITIONS_MAX;
+    }
     return 0;
 }
 
-struct fault offsets_topics(struct offsets *o, struct stage_picture stages[STAGES_MAX], int ret_dlq_partitions[STAGES_MAX])
+struct fault offsets_topics(struct offsets *o, struct picture *ret, int ret_dlq_partitions[STAGES_MAX])
 {
     const struct rd_kafka_metadata *meta;
     rd_kafka_resp_err_t err = kafka_patience(rd_kafka_metadata(o->rk, 1, NULL, &meta, kafka_patience_ms(ASK_MS / 4)));
 
     if (err)
         return FAULT(RETRY, "no Kafka broker at %s: %s", kafka_bootstrap_servers, rd_kafka_err2str(err));
+    ret->brokers = meta->broker_cnt;
     for (int i = 0; i < STAGES_MAX; i++) {
-        stages[i].partitions = partitions_of(meta, topics[i]);
-        stages[i].exists = stages[i].partitions > 0;
-        ret_dlq_partitions[i] = partitions_of(meta, dlqs[i]);
+        struct stage_picture *s = &ret->stages[i];
+        s->partitions = partitions_of(meta, topics[i], s);
+        s->exists = s->partitions > 0;
+        ret_dlq_partitions[i] = partitions_of(meta, dlqs[i], NULL);
     }
     rd_kafka_metadata_destroy(meta);
     return FAULT_OK;

@@ -19,8 +19,8 @@ struct offsets;
 struct fault offsets_open(struct offsets **ret);
 void offsets_close(struct offsets *o);
 
-/* The topics there are: `exists` and `partitions` of every stage, and the partitions of their dead letters (0: no such topic). */
-struct fault offsets_topics(struct offsets *o, struct stage_picture stages[STAGES_MAX], int ret_dlq_partitions[STAGES_MAX]);
+/* The brokers, and the topics there are: of every stage `exists` and `partitions`, and who has them; the partitions of its dead letters. */
+struct fault offsets_topics(struct offsets *o, struct picture *ret, int ret_dlq_partitions[STAGES_MAX]);
 
 /* Of one stage that exists: read, end, begin, lag. */
 struct fault offsets_look(struct offsets *o, int stage, struct stage_picture *ret);

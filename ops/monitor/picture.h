@@ -61,6 +61,8 @@ struct stage_picture {
     bool exists; /* its topic does */
     int partitions;
     int64_t read[PARTITIONS_MAX], end[PARTITIONS_MAX], begin[PARTITIONS_MAX];
+    int32_t leader[PARTITIONS_MAX]; /* a broker's id; -1: there is none */
+    int16_t replicas[PARTITIONS_MAX], in_sync[PARTITIONS_MAX];
     int64_t lag;
     int64_t seen_ms; /* when; 0: never */
     int64_t oldest_ms; /* when the oldest unfinished message was written; 0: there is none; -1: not known */
@@ -75,6 +77,7 @@ struct stage_picture {
 
 /* What PostgreSQL knows, looked at each minute. -1: not known. */
 struct facts {
+    bool paused[STAGES_MAX];     /* by a person, now or within the last minutes */
     bool stuck[STAGES_MAX];      /* for ten minutes nothing was finished, and something waited all the time */
     double soonest_visit_s;      /* until the soonest visit whose window nobody has answered; 0: it has begun; -1: there is none */
     int64_t unknown;             /* open rows of the desk whose outcome is unknown */
@@ -100,6 +103,7 @@ struct picture {
     int instance_count;
     struct answers answers[ANSWERS_MAX];
     int answer_count;
+    int brokers; /* that Kafka counts */
     char missing[200]; /* of MONITOR_PROGRAMS, those where nobody answers: "host:port, host:port" */
     char kafka_trouble[200], database_trouble[200]; /* "" when all is well */
 };

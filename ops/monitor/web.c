@@ -5,6 +5,7 @@
 #include "common/metrics.h"
 #include "common/pg.h"
 #include "common/scoped.h"
+#include "ops/monitor/collect.h"
 
 #include <arpa/inet.h>
 #include <microhttpd.h>
@@ -31,7 +32,7 @@ const struct setting web_settings[] = {
     {"MONITOR_PORT", SET_WHOLE, "8480", .least = 0, .most = 65535, .to = &port, .help = "port of the page; 0: any free one, which is logged"},
     {"MONITOR_ADDRESS", SET_TEXT, "127.0.0.1", .to = &bind_address,
      .help = "IPv4 or IPv6 address it is served on; one that is not of the loopback demands a password or a proxy"},
-    {"MONITOR_PASSWORD", SET_SECRET, NULL, .to = &password, .help = "password of the page, with any user's name: what is done is recorded under it"},
+    {"MONITOR_PASSWORD", SET_SECRET, NULL, .least = 8, .to = &password, .help = "password of the page, with any user's name: what is done is recorded under it"},
     {"MONITOR_USER_HEADER", SET_TEXT, NULL, .to = &user_header, .help = "header in which the proxy at MONITOR_PROXY says who asks, as X-Forwarded-User"},
     {"MONITOR_PROXY", SET_TEXT, NULL, .to = &proxy, .help = "address of the proxy that is believed"},
     {0}};
@@ -54,7 +55,7 @@ static PGconn *conn;
 static struct fault conn_fault;
 static int64_t connect_at_us;
 static char token[TOKEN_SIZE];
-static bool loopback;
+static bool loopback, guarded; /* guarded: by the password */
 
 const char *web_field(const struct web_request *r, const char *name)
 {
@@ -119,8 +120,7 @@ struct fault web_settled(void)
         return FAULT(MISUSE, "MONITOR_PROXY=%s: want the proxy's address", proxy);
     if (!loopback && !password && !proxy)
         return FAULT(MISUSE, "MONITOR_ADDRESS=%s is open to others: set MONITOR_PASSWORD (or _FILE), or the proxy that says who asks", bind_address);
-    if (password && strlen(password) < 8)
-        return FAULT(MISUSE, "MONITOR_PASSWORD: want at least 8 characters");
+    guarded = password != NULL;
     return FAULT_OK;
 }
 
@@ -180,7 +180,9 @@ static int right_password(struct MHD_Connection *from, const char *address, char
     if (t->until_us > loop_now(loop))
         return MHD_HTTP_TOO_MANY_REQUESTS;
     name = MHD_basic_auth_get_username_password(from, &said);
+    collect_look();
     bool right = name && said && same(said, password);
+    collect_done();
     if (right)
         name_of(name, who);
     if (said)
@@ -222,7 +224,7 @@ static int may_come_in(struct MHD_Connection *from, struct web_request *r)
         r->who_known = *r->who != '\0';
         return r->who_known ? MHD_HTTP_OK : MHD_HTTP_FORBIDDEN;
     }
-    if (password) {
+    if (guarded) {
         int status = right_password(from, address, r->who);
         r->who_known = *r->who != '\0';
         return status;

@@ -105,6 +105,23 @@ def test_an_alert_is_told_once_and_its_end_once(world, mailbox, posts):
         assert not any(value in mail.as_string() for _f, _t, mail in mailbox.mails for value in (person.primary_id, person.email, person.last_name))
 
 
+def test_postgresql_away_is_told_without_it(world, mailbox, posts):
+    posted, url = posts
+    world.make_topics("bookings.new")
+    monitor = begin(world, mailbox, ALERT_POST_URL=url, ALERT_AWAY_SECONDS=1)
+    wait_for(lambda: monitor.get("/readyz").status_code == 200, "it does not get going", 60)
+    mailbox.refuses = True
+    world.servers.postgres.stop()
+    monitor.await_log("a mail did not leave")
+    mailbox.refuses = False
+    wait_for(lambda: posted, lambda: "nothing is told" + monitor.tail(), 120)
+    assert mailbox.subjects() == ["Shelfwire: DatabaseAway (PostgreSQL)"] and posted[0]["state"] == "firing"
+    assert "Start PostgreSQL" in mailbox.mails[0][2].get_payload()
+    world.servers.postgres.start()
+    wait_for(lambda: len(posted) == 2, lambda: "its return is not told" + monitor.tail(), 60)
+    assert mailbox.subjects()[1] == "Shelfwire: over: DatabaseAway (PostgreSQL)" and posted[1]["state"] == "over"
+
+
 def test_what_mends_itself_is_not_told(world, mailbox):
     world.make_topics("bookings.new")
     window = world.make_windows(1, send=False)[0]

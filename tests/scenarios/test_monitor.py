@@ -330,6 +330,21 @@ def test_a_password(world):
     assert "a good" not in page.program.log()
 
 
+def test_the_password_is_turned_under_it(world):
+    file = world.folder / "page_password"
+    file.write_text("the old password\n")
+    page = Page(world, MONITOR_PASSWORD_FILE=file)
+    page.http.auth = ("ada", "the old password")
+    assert page.get("/").status_code == 200
+    file.write_text("short\n")
+    page.program.await_log("MONITOR_PASSWORD: want at least 8 characters; the value it had stays")
+    assert page.get("/").status_code == 200
+    file.write_text("the new password\n")
+    wait_for(lambda: page.get("/", auth=("ada", "the new password")).status_code == 200, "the new one is not taken", 20, 1)
+    assert page.get("/").status_code == 401
+    assert "password\n" not in page.program.log() and "the new" not in page.program.log()
+
+
 def test_a_proxy_says_who(world):
     page = Page(world, MONITOR_PROXY="127.0.0.1", MONITOR_USER_HEADER="X-Forwarded-User")
     assert page.get("/").status_code == 403
