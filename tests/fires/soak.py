@@ -26,7 +26,6 @@ import requests
 GAP_S = 0.4         # between two events at least
 SILENT_S = 15       # a program that waits for Kafka's answer answers nobody meanwhile
 STUCK_S = 90        # without progress, while nothing is away
-CONCURRENCY = 4
 SECRET_SETTINGS = {"PGPASSWORD", "ALMA_API_KEYS", "LIBCAL_CLIENT_SECRET", "PASSAGEPOINT_PASSWORD", "ONECLICK_TOKEN", "FOLIO_PASSWORD",
                    "WEBCHECKOUT_PASSWORD", "WISE_API_KEY", "WISE_PASSWORD"}
 
@@ -40,6 +39,7 @@ def arguments(argv):
     it.add_argument("--requests", type=int, metavar="N", help="what patrons ask for (bookings / 10, at least 90)")
     it.add_argument("--on-unknown", choices=("hold", "repeat"), default="hold", help="PASSAGEPOINT_ON_UNKNOWN (hold)")
     it.add_argument("--session", type=float, default=6, metavar="SECONDS", help="of members of a group (6)")
+    it.add_argument("--concurrency", type=int, default=4, metavar="N", help="CONCURRENCY of every worker (4)")
     it.add_argument("--minutes", type=float, metavar="M", help="after so long no more is begun, and what was begun is counted")
     it.add_argument("--build", metavar="DIR", help="the directory with the programs (SHELFWIRE_BUILD, or build/bin)")
     it.add_argument("--folder", metavar="DIR", help="a new folder for logs and servers, which is kept (otherwise: kept if it fails)")
@@ -231,7 +231,7 @@ class Soak:
                 "LOG_LEVEL": "debug" if self.args.bookings <= 5000 or copy.number == 2 else "info",
                 "PASSAGEPOINT_DESTINATIONS": json.dumps({"*": "LibCal Gelman"})}
         if name in self.reads:
-            more.update(CONCURRENCY=CONCURRENCY, TRIES_MAX=50, KAFKA_GROUP_INSTANCE_ID=copy.instance, RETRY_MS_MAX=1000)
+            more.update(CONCURRENCY=self.args.concurrency, TRIES_MAX=50, KAFKA_GROUP_INSTANCE_ID=copy.instance, RETRY_MS_MAX=1000)
         if name == "libcal-bookings":
             watched = frozenset(self.bookings.open_lids())
             more.update(LIBCAL_LOCATIONS=",".join(map(str, sorted(watched))), LIBCAL_DAYS_AHEAD=30)
@@ -518,7 +518,7 @@ class Soak:
         count.read_gate()
         doubts = [r for r in count.rows if r[9] == "unknown" and r[8]]
         bound = sum(n for name, n in self.fired.items() if name in ("passagepoint createPreReg drop_after", "passagepoint createPreReg 502"))
-        most = bound + CONCURRENCY * self.interruptions
+        most = bound + self.args.concurrency * self.interruptions
         there = 0
         for appt_id, _, _, _, _, destination, start, end, *_, visitor_id, _maybe, _at in doubts:
             found = count.at_gate.get((visitor_id, destination, start, end), [])
@@ -534,7 +534,7 @@ class Soak:
         if len(doubts) > most:
             self.wrong(f"{len(doubts)} windows in doubt are more than {most}")
         self.doubts = (f"windows in doubt: {len(doubts):,}, of which {there:,} were at the gate; at most {most:,}: {bound:,} answers lost,"
-                       f" and {CONCURRENCY} for each of {self.interruptions:,} interruptions")
+                       f" and {self.args.concurrency} for each of {self.interruptions:,} interruptions")
         self.until(lambda: self.left() or True, "what the desk said is done", 180)
         for program in self.reads:
             self.until(lambda: self.world.lag(program) == 0 or self.world.lag(program), f"{program} has no lag", 60)
