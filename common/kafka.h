@@ -90,11 +90,11 @@ struct fault kafka_committed(const char *program, const char *group, const char 
                              int64_t *ret_offsets);
 
 /*
- * The offset of the first message of a partition that is no older than an instant (ms); INT64_MAX: all are older. Waits for the
- * answer. RETRY: none within timeout_ms.
+ * Of `count` partitions of a topic, from `first`, at once: the offset of the first message that is no older than an instant (ms
+ * since the epoch), INT64_MAX: all are older; or, where RD_KAFKA_OFFSET_BEGINNING or _END stands for the instant, where the log
+ * begins and where it ends. Waits for the answer. RETRY: not all within timeout_ms.
  */
-struct fault kafka_offset_since(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t since_ms, int timeout_ms,
-                                int64_t *ret_offset);
+struct fault kafka_offsets_at(rd_kafka_t *rk, const char *topic, int first, int count, int64_t at, int timeout_ms, int64_t *ret_offsets);
 
 /*
  * For how long Kafka keeps a message of each topic, at most (retention.ms, and segment.ms: a log is cut by whole segments), in

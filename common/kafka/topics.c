@@ -225,15 +225,20 @@ struct fault kafka_committed(const char *program, const char *group, const char 
     return err ? kafka_not_committed(group, err) : FAULT_OK;
 }
 
-struct fault kafka_offset_since(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t since_ms, int timeout_ms,
-                                int64_t *ret_offset)
+struct fault kafka_offsets_at(rd_kafka_t *rk, const char *topic, int first, int count, int64_t at, int timeout_ms, int64_t *ret_offsets)
 {
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(count);
+    struct fault f = FAULT_OK;
 
-    rd_kafka_topic_partition_list_add(list, topic, partition)->offset = since_ms;
+    for (int i = 0; i < count; i++)
+        rd_kafka_topic_partition_list_add(list, topic, first + i)->offset = at;
     rd_kafka_resp_err_t err = rd_kafka_offsets_for_times(rk, list, timeout_ms);
-    err = err ? err : list->elems[0].err;
-    *ret_offset = list->elems[0].offset >= 0 ? list->elems[0].offset : INT64_MAX;
+    for (int i = 0; i < list->cnt && !f.kind; i++) {
+        const rd_kafka_topic_partition_t *it = &list->elems[i];
+        if (err || it->err)
+            f = FAULT(RETRY, "topic %s, partition %d: %s", topic, (int)it->partition, rd_kafka_err2str(err ? err : it->err));
+        ret_offsets[it->partition - first] = it->offset >= 0 ? it->offset : INT64_MAX;
+    }
     rd_kafka_topic_partition_list_destroy(list);
-    return err ? FAULT(RETRY, "topic %s, partition %d: %s", topic, (int)partition, rd_kafka_err2str(err)) : FAULT_OK;
+    return f;
 }

@@ -55,15 +55,10 @@ static struct fault compare_mark(struct producer *p, const char *mark, int64_t v
  * the group would begin with the oldest.
  */
 static struct fault look_at_partition(struct producer *p, const char *group, const char *topic, int32_t partition,
-                                      int64_t read, struct cuts *cuts)
+                                      int64_t read, int64_t low, int64_t high, struct cuts *cuts)
 {
-    int64_t low, high;
     char mark[300];
 
-    rd_kafka_resp_err_t err =
-        rd_kafka_query_watermark_offsets(kafka_producer_handle(p->kafka), topic, partition, &low, &high, ASK_LOG_MS);
-    if (err)
-        return FAULT(RETRY, "topic %s, partition %d: %s", topic, (int)partition, rd_kafka_err2str(err));
     snprintf(mark, sizeof mark, "end %s %s/%d", group, topic, partition);
     TRY(compare_mark(p, mark, high, false, cuts));
     snprintf(mark, sizeof mark, "cut %s %s/%d", group, topic, partition);
@@ -113,10 +108,15 @@ static struct fault look_at_reader(struct producer *p, const char *group, const 
     TRY(engine_count_partitions(p, topic, &partitions));
     if (!partitions)
         return FAULT_OK;
-    int64_t *read = calloc((size_t)partitions, sizeof *read);
+    rd_kafka_t *rk = kafka_producer_handle(p->kafka);
+    int64_t *read = calloc(3 * (size_t)partitions, sizeof *read), *low = read + partitions, *high = low + partitions;
     struct fault f = kafka_committed(p->plan->name, group, topic, partitions, ASK_GROUP_MS, read);
+    if (!f.kind)
+        f = kafka_offsets_at(rk, topic, 0, partitions, RD_KAFKA_OFFSET_BEGINNING, ASK_LOG_MS, low);
+    if (!f.kind)
+        f = kafka_offsets_at(rk, topic, 0, partitions, RD_KAFKA_OFFSET_END, ASK_LOG_MS, high);
     for (int32_t i = 0; !f.kind && i < partitions; i++)
-        f = loop_stopping(p->loop) ? FAULT(RETRY, "told to stop") : look_at_partition(p, group, topic, i, read[i], cuts);
+        f = loop_stopping(p->loop) ? FAULT(RETRY, "told to stop") : look_at_partition(p, group, topic, i, read[i], low[i], high[i], cuts);
     free(read);
     if (f.kind)
         cuts->count = before;

@@ -36,6 +36,7 @@ struct reach {
     const char *group, *topic;
     int partitions;
     int64_t *noted, *committed; /* -1: not at all */
+    int64_t *since; /* what is older is older than the last word of a person; 0: nobody ever said one */
     bool before; /* it worked before anything was noted */
 };
 
@@ -43,6 +44,7 @@ static void reach_free(struct reach *r)
 {
     free(r->noted);
     free(r->committed);
+    free(r->since);
 }
 
 static struct fault read_noted(struct producer *p, const struct producer_reader *reader, struct reach *r)
@@ -71,11 +73,14 @@ static struct fault reach_read(struct producer *p, const struct producer_reader 
     TRY(engine_count_partitions(p, r->topic, &r->partitions));
     r->noted = calloc((size_t)r->partitions + 1, sizeof *r->noted);
     r->committed = calloc((size_t)r->partitions + 1, sizeof *r->committed);
+    r->since = calloc((size_t)r->partitions + 1, sizeof *r->since);
     if (!r->partitions)
         return FAULT_OK;
     for (int i = 0; i < r->partitions; i++)
         r->noted[i] = -1;
     TRY(kafka_committed(p->plan->name, r->group, r->topic, r->partitions, ASK_GROUP_MS, r->committed));
+    if (p->guard.said_ms)
+        TRY(kafka_offsets_at(kafka_producer_handle(p->kafka), r->topic, 0, r->partitions, p->guard.said_ms, ASK_LOG_MS, r->since));
     return read_noted(p, reader, r);
 }
 
@@ -93,15 +98,9 @@ static struct fault notice(struct producer *p, const struct reach *r, int partit
 /* What the group has finished ahead of the table may be older than the last word of a person: then it is read again. */
 static struct fault compare(struct producer *p, const struct reach *r)
 {
-    for (int i = 0; i < r->partitions; i++) {
-        int64_t since = 0;
-        if (r->committed[i] <= (r->noted[i] < 0 ? 0 : r->noted[i]) || (r->noted[i] < 0 && r->before))
-            continue;
-        if (p->guard.said_ms)
-            TRY(kafka_offset_since(kafka_producer_handle(p->kafka), r->topic, i, p->guard.said_ms, ASK_LOG_MS, &since));
-        if (r->committed[i] > since)
+    for (int i = 0; i < r->partitions; i++)
+        if (r->committed[i] > (r->noted[i] < 0 ? 0 : r->noted[i]) && !(r->noted[i] < 0 && r->before) && r->committed[i] > r->since[i])
             return notice(p, r, i);
-    }
     return FAULT_OK;
 }
 
@@ -110,18 +109,19 @@ static struct fault await_reader(struct producer *p, const struct reach *r)
 {
     rd_kafka_t *rk = kafka_producer_handle(p->kafka);
 
-    for (int i = 0; i < r->partitions; i++) {
-        int64_t since, low, high;
-        TRY(kafka_offset_since(rk, r->topic, i, p->guard.said_ms, ASK_LOG_MS, &since));
-        rd_kafka_resp_err_t err = rd_kafka_query_watermark_offsets(rk, r->topic, i, &low, &high, ASK_LOG_MS);
-        if (err)
-            return FAULT(RETRY, "topic %s, partition %d: %s", r->topic, i, rd_kafka_err2str(err));
-        int64_t until = since < high ? since : high;
-        if (r->noted[i] < until && low < until)
-            return FAULT(RETRY, "%s has to read %s again, as PostgreSQL was restored: partition %d from %" PRId64 " to %" PRId64, r->group,
-                         r->topic, i, r->noted[i] < 0 ? 0 : r->noted[i], until);
+    int64_t *low = calloc(2 * (size_t)r->partitions + 1, sizeof *low), *high = low + r->partitions;
+    struct fault f = kafka_offsets_at(rk, r->topic, 0, r->partitions, RD_KAFKA_OFFSET_BEGINNING, ASK_LOG_MS, low);
+
+    if (!f.kind)
+        f = kafka_offsets_at(rk, r->topic, 0, r->partitions, RD_KAFKA_OFFSET_END, ASK_LOG_MS, high);
+    for (int i = 0; i < r->partitions && !f.kind; i++) {
+        int64_t until = r->since[i] < high[i] ? r->since[i] : high[i];
+        if (r->noted[i] < until && low[i] < until)
+            f = FAULT(RETRY, "%s has to read %s again, as PostgreSQL was restored: partition %d from %" PRId64 " to %" PRId64, r->group,
+                      r->topic, i, r->noted[i] < 0 ? 0 : r->noted[i], until);
     }
-    return FAULT_OK;
+    free(low);
+    return f;
 }
 
 static struct fault look_at_reach(struct producer *p, int place)

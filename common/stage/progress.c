@@ -270,7 +270,7 @@ static struct fault may_be_read_again(struct worker *w, const struct part *p, in
     *ret = false;
     if (!w->restore.said_ms)
         return FAULT_OK;
-    TRY(kafka_offset_since(kafka_producer_handle(w->producer), w->topic, p->id, w->restore.said_ms, ASK_MS, &since));
+    TRY(kafka_offsets_at(kafka_producer_handle(w->producer), w->topic, p->id, 1, w->restore.said_ms, ASK_MS, &since));
     *ret = committed <= since;
     return FAULT_OK;
 }

@@ -170,23 +170,6 @@ static struct fault committed(struct offsets *o, int stage, struct stage_picture
     return f;
 }
 
-/* which: RD_KAFKA_OFFSET_END or _BEGINNING, which brokers take in place of a time. */
-static struct fault edge(struct offsets *o, int stage, int partitions, int64_t which, int64_t ret[])
-{
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
-
-    for (int p = 0; p < partitions; p++)
-        rd_kafka_topic_partition_list_add(list, topics[stage], p)->offset = which;
-    rd_kafka_resp_err_t err = rd_kafka_offsets_for_times(o->rk, list, ASK_MS);
-    for (int i = 0; i < list->cnt && !err; i++) {
-        err = list->elems[i].err;
-        if (!err)
-            ret[list->elems[i].partition] = list->elems[i].offset;
-    }
-    rd_kafka_topic_partition_list_destroy(list);
-    return err ? FAULT(RETRY, "the offsets of topic %s: %s", topics[stage], rd_kafka_err2str(err)) : FAULT_OK;
-}
-
 struct fault offsets_look(struct offsets *o, int stage, struct stage_picture *ret)
 {
     bool unread = false;
@@ -194,11 +177,11 @@ struct fault offsets_look(struct offsets *o, int stage, struct stage_picture *re
 
     /* the group first: what comes in between is lag, and never less than none */
     TRY(committed(o, stage, ret));
-    TRY(edge(o, stage, ret->partitions, RD_KAFKA_OFFSET_END, ret->end));
+    TRY(kafka_offsets_at(o->rk, topics[stage], 0, ret->partitions, RD_KAFKA_OFFSET_END, ASK_MS, ret->end));
     for (int p = 0; p < ret->partitions; p++)
         unread |= ret->read[p] < ret->begin[p];
     if (!ret->seen_ms || (unread && now - o->begin_asked[stage] > BEGIN_EVERY_S)) { /* where it would begin: it seldom moves */
-        TRY(edge(o, stage, ret->partitions, RD_KAFKA_OFFSET_BEGINNING, ret->begin));
+        TRY(kafka_offsets_at(o->rk, topics[stage], 0, ret->partitions, RD_KAFKA_OFFSET_BEGINNING, ASK_MS, ret->begin));
         o->begin_asked[stage] = now;
     }
     ret->lag = 0;

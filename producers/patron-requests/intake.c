@@ -47,7 +47,7 @@ static bool patient;
 static struct items queued, committing, unsent, sending, sent, marking;
 static struct intake_item *in_hand; /* by id: committed, and not marked as sent */
 static int count, batch_count, mark_count;
-static int batch_max = BATCH_MAX;
+static int apart; /* so many go in a part of their own each: PostgreSQL has refused a row, and it may be any of them */
 static char refusal[160]; /* why PostgreSQL takes nothing at all; "" */
 static int64_t batch_us; /* when the transaction under way began; 0: there is none */
 static struct loop_timer timer;
@@ -280,12 +280,13 @@ static void not_made(struct intake_item *item, const PGresult *res, int row)
     let_go(item);
 }
 
-static void committed(const PGresult *res)
+/* The next n that are being committed: in their order, of which `res` has a row where one was not made. */
+static void committed(const PGresult *res, int n)
 {
     struct intake_item *item = TAILQ_FIRST(&committing), *next;
     int row = 0;
 
-    for (int place = 1; item; place++, item = next) {
+    for (int place = 1; place <= n; place++, item = next) {
         next = TAILQ_NEXT(item, at);
         if (row < PQntuples(res) && atoi(PQgetvalue(res, row, C_PLACE)) == place) {
             not_made(item, res, row++);
@@ -297,14 +298,12 @@ static void committed(const PGresult *res)
 }
 
 /* Back to where they came from, in their order; what nobody waits for is not tried again. */
-static void put_back(bool refuse_first)
+static void put_back(void)
 {
     struct intake_item *item;
 
     while ((item = TAILQ_LAST(&committing, items))) {
         TAILQ_REMOVE(&committing, item, at);
-        if (refuse_first)
-            tell(item, INTAKE_FAILED);
         if (item->told)
             TAILQ_INSERT_HEAD(&queued, item, at);
         else
@@ -316,17 +315,56 @@ static void put_back(bool refuse_first)
     }
 }
 
-/* A row that PostgreSQL does not take must not take its batch with it: smaller batches, down to one. */
+static void wait_for_database(const char *sqlstate, const char *error)
+{
+    if (strcmp(refusal, error) != 0)
+        log_warn("PostgreSQL refuses requests (%s): %s", sqlstate, error);
+    snprintf(refusal, sizeof refusal, "%s", error);
+    go_in(SILENT_US);
+}
+
+/* What is refused for what it says has failed; the rest of what is refused is put back: why, or NULL. */
+static const struct db_refusal *parts_committed(const struct db_outcome *out)
+{
+    const struct db_refusal *later = NULL;
+    struct items again = TAILQ_HEAD_INITIALIZER(again);
+    struct intake_item *item;
+
+    apart -= batch_count;
+    for (int i = 0; i < batch_count; i++) {
+        const struct db_refusal *why = &out->parts[i];
+        item = TAILQ_FIRST(&committing);
+        if (!*why->sqlstate) {
+            committed(out->results[(mark_count > 0) + i], 1);
+            continue;
+        }
+        TAILQ_REMOVE(&committing, item, at);
+        if (db_refused_data(why->sqlstate)) {
+            log_warn("PostgreSQL refuses a request (%s): %s", why->sqlstate, why->error);
+            tell(item, INTAKE_FAILED);
+            let_go(item);
+        } else {
+            TAILQ_INSERT_TAIL(&again, item, at);
+            later = why;
+        }
+    }
+    TAILQ_CONCAT(&again, &queued, at);
+    TAILQ_CONCAT(&queued, &again, at);
+    return later;
+}
+
+/* A row that PostgreSQL does not take must not take its batch with it: each goes in a part of its own next. Or none is to blame. */
 static void refused(const struct db_outcome *out)
 {
-    bool its_data = batch_count == 1 && (!strncmp(out->sqlstate, "22", 2) || !strncmp(out->sqlstate, "23", 2));
+    bool any_row = !apart && batch_count;
 
-    if (its_data || strcmp(refusal, out->error) != 0)
-        log_warn("PostgreSQL refuses requests (%s): %s", out->sqlstate, out->error);
-    snprintf(refusal, sizeof refusal, "%s", batch_max == 1 && !its_data ? out->error : "");
-    put_back(its_data);
-    go_in(batch_max == 1 && !its_data ? SILENT_US : RETRY_US);
-    batch_max = batch_max > 1 ? batch_max / 2 : 1;
+    put_back();
+    if (any_row) {
+        apart = batch_count;
+        go_in(0);
+        return;
+    }
+    wait_for_database(out->sqlstate, out->error);
 }
 
 static void on_done(void *of, const struct db_outcome *out)
@@ -336,23 +374,28 @@ static void on_done(void *of, const struct db_outcome *out)
     (void)of;
     batch_us = 0;
     if (out->end == DB_DONE) {
+        const struct db_refusal *later = NULL;
         INJECTION_POINT(rows_committed);
-        if (batch_count) /* what was marked with it was not when its rows were read */
-            committed(out->results[0]);
+        if (apart)
+            later = parts_committed(out);
+        else if (batch_count)
+            committed(out->results[mark_count > 0], batch_count);
+        if (later)
+            wait_for_database(later->sqlstate, later->error);
+        else
+            refusal[0] = '\0';
         while ((item = TAILQ_FIRST(&marking))) {
             TAILQ_REMOVE(&marking, item, at);
             let_go(item);
         }
         INJECTION_POINT(rows_done);
-        batch_max = 2 * batch_max < BATCH_MAX ? 2 * batch_max : BATCH_MAX;
-        refusal[0] = '\0';
         send_unsent();
     } else if (out->end == DB_REFUSED) {
         refused(out);
     } else {
-        put_back(false);
+        put_back();
     }
-    if (!TAILQ_EMPTY(&queued) && out->end != DB_REFUSED)
+    if (!TAILQ_EMPTY(&queued) && out->end != DB_REFUSED && !*refusal)
         go_in(0);
     else if (!TAILQ_EMPTY(&sent))
         go_in(MARK_LINGER_US);
@@ -372,14 +415,22 @@ static void put_item(const struct intake_item *item)
     db_row_end(&columns);
 }
 
-/* Those who left before their turn came are not made. */
-static void gather(void)
+static void add_rows(void)
 {
+    const char *values[INSERT_COLUMNS];
+
+    db_columns_end(&columns, values);
+    db_add(db, INSERT, values);
+}
+
+/* Those who left before their turn came are not made. */
+static void add_batch(void)
+{
+    int most = !apart ? BATCH_MAX : apart < DB_PARTS_MAX ? apart : DB_PARTS_MAX;
     struct intake_item *item;
 
-    batch_count = 0;
     db_columns_begin(&columns, INSERT_COLUMNS);
-    while (batch_count < batch_max && (item = TAILQ_FIRST(&queued))) {
+    while (batch_count < most && (item = TAILQ_FIRST(&queued))) {
         TAILQ_REMOVE(&queued, item, at);
         if (!item->told) {
             let_go(item);
@@ -388,12 +439,22 @@ static void gather(void)
         put_item(item);
         TAILQ_INSERT_TAIL(&committing, item, at);
         batch_count++;
+        if (apart) {
+            db_part(db);
+            add_rows();
+            db_columns_begin(&columns, INSERT_COLUMNS);
+        }
     }
+    if (!apart && batch_count)
+        add_rows();
+    if (TAILQ_EMPTY(&queued) && apart > batch_count)
+        apart = batch_count; /* the others have left */
 }
 
-static void gather_marks(void)
+static void add_marks(void)
 {
     struct intake_item *item;
+    const char *values[1];
 
     mark_count = 0;
     db_columns_begin(&marks, 1);
@@ -404,6 +465,10 @@ static void gather_marks(void)
         db_row_end(&marks);
         mark_count++;
     }
+    if (mark_count) {
+        db_columns_end(&marks, values);
+        db_add(db, MARK, values);
+    }
 }
 
 static bool may_write(void)
@@ -413,27 +478,17 @@ static bool may_write(void)
 
 static void go(void *of, uint32_t events)
 {
-    const char *values[INSERT_COLUMNS];
-
     (void)of;
     (void)events;
     send_unsent();
     if (!db_free(db))
         return; /* the end of the transaction, or the connection, calls again */
     batch_count = 0;
+    add_marks();
     if (may_write())
-        gather();
+        add_batch();
     else if (!TAILQ_EMPTY(&queued))
         go_in(RETRY_US);
-    gather_marks();
-    if (batch_count) {
-        db_columns_end(&columns, values);
-        db_add(db, INSERT, values);
-    }
-    if (mark_count) {
-        db_columns_end(&marks, values);
-        db_add(db, MARK, values);
-    }
     if (!batch_count && !mark_count)
         return;
     batch_us = loop_now(loop);

@@ -486,6 +486,39 @@ def test_lines_of_standard_input_are_taken_beside_the_service(world, discovery):
     assert code == 1 and [one["status"] for one in out] == [200, 413, 200]
 
 
+def test_a_row_that_postgresql_refuses_takes_no_other_with_it(world, discovery):
+    """Fifty of a thousand, one right behind another and alone; one that comes twice at once is still taken once."""
+    bad = {f"s{i}" for i in (*range(0, 1000, 40), *range(500, 525))}
+    world.db.rows("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE check_violation USING MESSAGE = 'no ' || NEW.ref; END $$;"
+                  f" CREATE TRIGGER refuse BEFORE INSERT ON requests FOR EACH ROW WHEN (NEW.ref IN ({', '.join(repr(b) for b in bad)}))"
+                  " EXECUTE FUNCTION refuse()")
+    refs = [f"s{i}" for i in range(1000)]
+    refs[701:701] = ["s700"]
+    code, out, err = stdin(world, [json.dumps(renew(ref)) for ref in refs])
+    assert code == 1 and [one["line"] for one in out] == list(range(1, 1002))
+    assert [one["status"] for one in out] == [500 if ref in bad else 200 if n == 701 else 202 for n, ref in enumerate(refs)]
+    assert len(ids(world)) == 1000 - len(bad) and out[701]["request"]["request_id"] == out[700]["request"]["request_id"]
+    all_marked(world)
+    first = list(dict.fromkeys(sent_ids(world)))
+    assert first == [one["request"]["request_id"] for n, one in enumerate(out) if one["status"] == 202], "out of order"
+    assert err.count("PostgreSQL refuses a request (23514)") == len(bad)
+    world.db.rows("DROP TRIGGER refuse ON requests")
+    assert discovery.post(renew("s0")).status_code == 202, "nothing of it is left behind"
+
+
+def test_a_database_that_refuses_every_row_is_waited_for(world, discovery):
+    """Its disk is full, say: nobody is told that his request is wrong."""
+    world.db.rows("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE disk_full; END $$;"
+                  " CREATE TRIGGER refuse BEFORE INSERT ON requests FOR EACH ROW EXECUTE FUNCTION refuse()")
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        answers = [pool.submit(discovery.until_taken, renew(f"w{i}")) for i in range(20)]
+        wait_for(lambda: "PostgreSQL refuses requests" in world.programs[-1].get("/readyz").text, "it does not say so", 20, 0.1)
+        world.db.rows("DROP TRIGGER refuse ON requests")
+        assert {a.result(60).status_code for a in answers} <= {200, 202}
+    assert len(ids(world)) == 20
+    all_marked(world)
+
+
 # ---- what the world sends ----
 
 def raw(url, data, wait=5, parts=None):
