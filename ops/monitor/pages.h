@@ -15,7 +15,7 @@
 
 #include "ops/monitor/web.h"
 
-void pages_answer(struct web_request *r);
+void pages_answer(struct web_request *r); /* routes.c */
 
 /* ---- the pages, each in a file of its own ---- */
 
