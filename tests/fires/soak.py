@@ -106,7 +106,8 @@ class Copy:
     def _ended(self, now):
         code, told = self.program.process.returncode, self.leaving_since is not None
         self.program.ended = True
-        if code or not told:
+        unborn = code == -signal.SIGTERM and not self.program.log()  # told before it could listen: it had done nothing
+        if not told or code and not unborn:
             self.soak.wrong(f"{self.program.log_path.name} ended by itself, {code}{self.program.tail(30)}")
         self.program, self.leaving_since, self.back_at = None, None, now + (0 if told else 1)
 
