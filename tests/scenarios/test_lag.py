@@ -32,8 +32,10 @@ def test_burrow_and_kcat_see_the_lag_that_we_say_and_it_is_the_true_one(world, s
     world.make_windows(40, 40, topic="users.resolve")
     worker = world.start("users-resolve", CONCURRENCY=20, PASSAGEPOINT_TIMEOUT_MS=120000)
 
-    def own():
-        lags = worker.metrics().get("kafka_consumergroup_lag", {})
+    monitor = world.begin("monitor", MONITOR_PORT=0)
+
+    def said_by(program):
+        lags = program.metrics().get("kafka_consumergroup_lag", {})
         return {p: int(lags.get(f'consumergroup="{group}",topic="{topic}",partition="{p}"', -1)) for p in range(PARTITIONS)}
 
     def finished():
@@ -44,8 +46,8 @@ def test_burrow_and_kcat_see_the_lag_that_we_say_and_it_is_the_true_one(world, s
 
     world.await_no_lag("users-resolve")
     burrow = start_burrow()  # it does not start before Kafka has its topic of offsets
-    watchers = {"the worker": own, "kcat": lambda: kcat_lags(world.servers, group, topic, PARTITIONS),
-                "Burrow": lambda: burrow.lags(group, topic)}
+    watchers = {"the worker": lambda: said_by(worker), "monitor": lambda: said_by(monitor), "Burrow": lambda: burrow.lags(group, topic),
+                "kcat": lambda: kcat_lags(world.servers, group, topic, PARTITIONS)}
     none = dict.fromkeys(range(PARTITIONS), 0)
     assert true() == none
     see_the_same(watchers, none)
