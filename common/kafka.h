@@ -90,6 +90,12 @@ struct fault kafka_committed(const char *program, const char *group, const char 
                              int64_t *ret_offsets);
 
 /*
+ * The same by a client of that group which has not joined it, for whoever asks often. Not by the Admin API: where a coordinator is
+ * lost as it is asked (ListConsumerGroupOffsets, DescribeConsumerGroups), librdkafka 2.0 to 2.8 aborts the program (its issue 4605).
+ */
+struct fault kafka_committed_by(rd_kafka_t *rk, const char *group, const char *topic, int partitions, int timeout_ms, int64_t *ret_offsets);
+
+/*
  * Of `count` partitions of a topic, from `first`, at once: the offset of the first message that is no older than an instant (ms
  * since the epoch), INT64_MAX: all are older; or, where RD_KAFKA_OFFSET_BEGINNING or _END stands for the instant, where the log
  * begins and where it ends. Waits for the answer. RETRY: not all within timeout_ms.

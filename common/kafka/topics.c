@@ -195,10 +195,20 @@ struct fault kafka_not_committed(const char *group, rd_kafka_resp_err_t err)
     return FAULT(RETRY, "the offsets of group %s: %s", group, rd_kafka_err2str(err));
 }
 
-/*
- * A consumer, because librdkafka 2.0.2 dies of it when a producer is told NOT_COORDINATOR (ListConsumerGroupOffsets on a
- * handle without a group), as a broker says that is only setting its groups up.
- */
+struct fault kafka_committed_by(rd_kafka_t *rk, const char *group, const char *topic, int partitions, int timeout_ms, int64_t *ret_offsets)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
+
+    rd_kafka_topic_partition_list_add_range(list, topic, 0, partitions - 1);
+    rd_kafka_resp_err_t err = kafka_patience(rd_kafka_committed(rk, list, kafka_patience_ms(timeout_ms)));
+    for (int i = 0; i < list->cnt && !err; i++)
+        err = list->elems[i].err;
+    for (int i = 0; i < list->cnt && !err; i++)
+        ret_offsets[list->elems[i].partition] = list->elems[i].offset >= 0 ? list->elems[i].offset : -1;
+    rd_kafka_topic_partition_list_destroy(list);
+    return err ? kafka_not_committed(group, err) : FAULT_OK;
+}
+
 struct fault kafka_committed(const char *program, const char *group, const char *topic, int partitions, int timeout_ms,
                              int64_t *ret_offsets)
 {
@@ -213,16 +223,9 @@ struct fault kafka_committed(const char *program, const char *group, const char 
         rd_kafka_conf_destroy(conf);
         return kafka_unusable(why);
     }
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
-    rd_kafka_topic_partition_list_add_range(list, topic, 0, partitions - 1);
-    rd_kafka_resp_err_t err = kafka_patience(rd_kafka_committed(rk, list, kafka_patience_ms(timeout_ms)));
-    for (int i = 0; i < list->cnt; i++) {
-        err = err ? err : list->elems[i].err;
-        ret_offsets[list->elems[i].partition] = list->elems[i].offset >= 0 ? list->elems[i].offset : -1;
-    }
-    rd_kafka_topic_partition_list_destroy(list);
+    struct fault f = kafka_committed_by(rk, group, topic, partitions, timeout_ms, ret_offsets);
     rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE); /* there is nothing to leave, so nothing to wait for */
-    return err ? kafka_not_committed(group, err) : FAULT_OK;
+    return f;
 }
 
 struct fault kafka_offsets_at(rd_kafka_t *rk, const char *topic, int first, int count, int64_t at, int timeout_ms, int64_t *ret_offsets)
@@ -237,8 +240,9 @@ struct fault kafka_offsets_at(rd_kafka_t *rk, const char *topic, int first, int 
         const rd_kafka_topic_partition_t *it = &list->elems[i];
         if (err || it->err)
             f = FAULT(RETRY, "topic %s, partition %d: %s", topic, (int)it->partition, rd_kafka_err2str(err ? err : it->err));
-        ret_offsets[it->partition - first] = it->offset >= 0 ? it->offset : INT64_MAX;
     }
+    for (int i = 0; i < list->cnt && !f.kind; i++)
+        ret_offsets[list->elems[i].partition - first] = list->elems[i].offset >= 0 ? list->elems[i].offset : INT64_MAX;
     rd_kafka_topic_partition_list_destroy(list);
     return f;
 }

@@ -101,8 +101,10 @@ static void look_at_a_stage(void)
             continue;
         struct fault f = offsets_look(at.offsets, stage, s);
         kafka_says(f);
-        if (f.kind)
+        if (f.kind) { /* who leads may be another one now */
+            at.topics_at = 0;
             return;
+        }
         struct sample it = {.at_ms = now_ms()};
         for (int n = 0; n < s->partitions; n++) {
             it.read += s->read[n] > s->begin[n] ? s->read[n] : s->begin[n];

@@ -43,7 +43,7 @@ struct fault dead_letters_open(struct dead_letters **ret, struct loop *loop, int
 {
     rd_kafka_t *rk;
 
-    TRY(offsets_consumer(&rk, "262144", "1024"));
+    TRY(offsets_consumer(&rk, NULL, "262144", "1024"));
     struct dead_letters *d = calloc(1, sizeof *d);
     d->rk = rk;
     d->loop = loop;

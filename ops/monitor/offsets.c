@@ -9,13 +9,9 @@
 
 enum { ASK_MS = 4000, FETCH_MS = 1500, BEGIN_EVERY_S = 300 };
 
-/*
- * A consumer of a group of its own, which it never joins: ListConsumerGroupOffsets on a handle without a group makes librdkafka 2.0.2
- * crash when a coordinator has moved.
- */
 struct offsets {
-    rd_kafka_t *rk;
-    rd_kafka_queue_t *queue;
+    rd_kafka_t *rk; /* of a group of its own */
+    rd_kafka_t *members[STAGES_MAX]; /* one of each group, which asks and never joins; NULL: not yet */
     time_t begin_asked[STAGES_MAX];
 };
 
@@ -49,14 +45,14 @@ static void name_all(void)
     }
 }
 
-struct fault offsets_consumer(rd_kafka_t **ret, const char *fetch_bytes, const char *queued_kbytes)
+struct fault offsets_consumer(rd_kafka_t **ret, const char *group, const char *fetch_bytes, const char *queued_kbytes)
 {
     rd_kafka_conf_t *conf;
     char why[256];
 
     TRY(kafka_configure(&conf, "monitor", KAFKA_CONSUMES));
     own = own ? own : kafka_topic("monitor");
-    rd_kafka_conf_set(conf, "group.id", own, NULL, 0);
+    rd_kafka_conf_set(conf, "group.id", group ? group : own, NULL, 0);
     rd_kafka_conf_set(conf, "group.instance.id", "", NULL, 0);
     rd_kafka_conf_set(conf, "enable.auto.commit", "false", NULL, 0);
     rd_kafka_conf_set(conf, "auto.offset.reset", "earliest", NULL, 0);
@@ -78,10 +74,9 @@ struct fault offsets_open(struct offsets **ret)
     rd_kafka_t *rk;
 
     name_all();
-    TRY(offsets_consumer(&rk, "16384", "16"));
+    TRY(offsets_consumer(&rk, NULL, "16384", "16"));
     struct offsets *o = calloc(1, sizeof *o);
     o->rk = rk;
-    o->queue = rd_kafka_queue_new(rk);
     *ret = o;
     return FAULT_OK;
 }
@@ -90,7 +85,9 @@ void offsets_close(struct offsets *o)
 {
     if (!o)
         return;
-    rd_kafka_queue_destroy(o->queue);
+    for (int i = 0; i < STAGES_MAX; i++)
+        if (o->members[i])
+            rd_kafka_destroy_flags(o->members[i], RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     rd_kafka_destroy_flags(o->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     free(o);
 }
@@ -137,37 +134,19 @@ struct fault offsets_topics(struct offsets *o, struct picture *ret, int ret_dlq_
 
 /* ---- offsets ---- */
 
+/* Errors and logs are handed over, or they would pile up. */
+static void serve(rd_kafka_t *rk)
+{
+    for (rd_kafka_message_t *m; (m = rd_kafka_consumer_poll(rk, 0));)
+        rd_kafka_message_destroy(m);
+}
+
 static struct fault committed(struct offsets *o, int stage, struct stage_picture *ret)
 {
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(ret->partitions);
-    struct fault f = FAULT_OK;
-    size_t n = 0;
-
-    rd_kafka_topic_partition_list_add_range(list, topics[stage], 0, ret->partitions - 1);
-    rd_kafka_ListConsumerGroupOffsets_t *ask = rd_kafka_ListConsumerGroupOffsets_new(groups[stage], list);
-    rd_kafka_topic_partition_list_destroy(list);
-    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(o->rk, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
-    rd_kafka_AdminOptions_set_request_timeout(options, ASK_MS, NULL, 0);
-    rd_kafka_ListConsumerGroupOffsets(o->rk, &ask, 1, options, o->queue);
-    rd_kafka_AdminOptions_destroy(options);
-    rd_kafka_event_t *event = rd_kafka_queue_poll(o->queue, ASK_MS + 1000);
-    if (!event || rd_kafka_event_error(event)) {
-        f = FAULT(RETRY, "the offsets of group %s: %s", groups[stage], event ? rd_kafka_event_error_string(event) : "no answer");
-    } else {
-        const rd_kafka_group_result_t **results =
-            rd_kafka_ListConsumerGroupOffsets_result_groups(rd_kafka_event_ListConsumerGroupOffsets_result(event), &n);
-        const rd_kafka_error_t *error = n ? rd_kafka_group_result_error(results[0]) : NULL;
-        const rd_kafka_topic_partition_list_t *said = n && !error ? rd_kafka_group_result_partitions(results[0]) : NULL;
-        if (error)
-            f = FAULT(RETRY, "the offsets of group %s: %s", groups[stage], rd_kafka_error_string(error));
-        for (int i = 0; said && i < said->cnt; i++)
-            if (said->elems[i].partition < ret->partitions)
-                ret->read[said->elems[i].partition] = said->elems[i].offset >= 0 ? said->elems[i].offset : -1;
-    }
-    if (event)
-        rd_kafka_event_destroy(event);
-    rd_kafka_ListConsumerGroupOffsets_destroy(ask);
-    return f;
+    if (!o->members[stage])
+        TRY(offsets_consumer(&o->members[stage], groups[stage], "16384", "16"));
+    serve(o->members[stage]);
+    return kafka_committed_by(o->members[stage], groups[stage], topics[stage], ret->partitions, ASK_MS, ret->read);
 }
 
 struct fault offsets_look(struct offsets *o, int stage, struct stage_picture *ret)
@@ -175,6 +154,7 @@ struct fault offsets_look(struct offsets *o, int stage, struct stage_picture *re
     bool unread = false;
     time_t now = time(NULL);
 
+    serve(o->rk);
     /* the group first: what comes in between is lag, and never less than none */
     TRY(committed(o, stage, ret));
     TRY(kafka_offsets_at(o->rk, topics[stage], 0, ret->partitions, RD_KAFKA_OFFSET_END, ASK_MS, ret->end));

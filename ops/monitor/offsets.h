@@ -36,7 +36,7 @@ const char *offsets_topic(int stage);
 const char *offsets_dlq(int stage);
 const char *offsets_group(int stage);
 
-/* A consumer that names a group and never joins it; so much is fetched at a time, and held ready. */
-struct fault offsets_consumer(rd_kafka_t **ret, const char *fetch_bytes, const char *queued_kbytes);
+/* A consumer that names a group (NULL: one of monitor's own) and never joins it; so much is fetched at a time, and held ready. */
+struct fault offsets_consumer(rd_kafka_t **ret, const char *group, const char *fetch_bytes, const char *queued_kbytes);
 
 #endif
