@@ -1,5 +1,6 @@
 """Certificates of a test's own authorities, made by openssl, and TLS put before what speaks none."""
 import dataclasses
+import datetime
 import os
 import pathlib
 import signal
@@ -13,6 +14,17 @@ KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
 def openssl(*words, **more):
     done = subprocess.run(["openssl", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
     assert done.returncode == 0, done.stdout
+
+
+def lasts(days):
+    """Until then; -1: until yesterday, which openssl 3.4 and newer want said in dates."""
+    def date(day):
+        return (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=day)).strftime("%Y%m%d%H%M%SZ")
+
+    options = subprocess.run(["openssl", "x509", "-help"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False).stdout
+    if days > 0 or "-not_after" not in options:
+        return ("-days", days)
+    return ("-not_before", date(days - 1), "-not_after", date(days))
 
 
 def free_port():
@@ -46,8 +58,8 @@ class Authority:
         request = it.key.with_suffix(".csr")
         openssl("req", *KEY, *secret, "-keyout", it.key, "-out", request, "-subj", f"/CN={name}",
                 "-addext", f"subjectAltName={host}", env={**os.environ, "KEY_PASSWORD": password or ""})
-        openssl("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self.key, "-days", days, "-copy_extensions",
-                "copy", "-out", it.certificate)
+        openssl("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self.key, *lasts(days),
+                "-copy_extensions", "copy", "-out", it.certificate)
         return it
 
 

@@ -6,13 +6,18 @@ import pytest
 from shelfwire import BUILD
 
 
+def pip(folder, *words):
+    """In the virtual environment of that folder, made for it. The test is skipped, and says so, where PyPI cannot be reached."""
+    subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+    got = subprocess.run([folder / "bin/pip", *words], capture_output=True, text=True)
+    if got.returncode:
+        pytest.skip("PyPI cannot be reached: " + got.stderr.strip().splitlines()[-1])
+
+
 def installed(name, version):
-    """The virtual environment that has it; the test is skipped, and says so, where PyPI cannot be reached."""
+    """The virtual environment that has it."""
     folder = BUILD.parent / name
     if not (folder / version).exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        got = subprocess.run([folder / "bin/pip", "install", "-q", f"{name}=={version}"], capture_output=True, text=True)
-        if got.returncode:
-            pytest.skip("PyPI cannot be reached: " + got.stderr.strip().splitlines()[-1])
+        pip(folder, "install", "-q", f"{name}=={version}")
         (folder / version).touch()
     return folder
