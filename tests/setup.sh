@@ -16,7 +16,7 @@ shelfwire_setup() (
 
     compile=(gcc libc6-dev cmake ninja-build pkg-config librdkafka-dev libcurl4-openssl-dev libpq-dev libjson-c-dev
         libmicrohttpd-dev libsqlite3-dev libssl-dev uthash-dev libhttp-parser-dev help2man ca-certificates tzdata)
-    build=("${compile[@]}" curl dpkg-dev postgresql)
+    build=("${compile[@]}" curl dpkg-dev file postgresql)
     # "a|b" is whichever is there, or else the first one the distribution has
     test=(libcmocka-dev clang valgrind "openjdk-17-jre-headless|openjdk-21-jre-headless|default-jre-headless" maven kcat burrow
         prometheus socat openssl python3 python3-pytest python3-pytest-xdist python3-psycopg2 python3-confluent-kafka
