@@ -143,14 +143,13 @@ static void offer_pause(struct web_request *r, const char *kind, const char *nam
     text_puts(to, "</form></details>");
 }
 
-static void show_pause(struct web_request *r, const char *program, const PGresult *pauses)
+/* The pause of a stage; -1: there is none. */
+static int pause_of(const char *program, const PGresult *pauses)
 {
     for (int i = 0; pauses && i < PQntuples(pauses); i++)
-        if (!strcmp(PQgetvalue(pauses, i, P_WHAT), "stage") && !strcmp(PQgetvalue(pauses, i, P_NAME), program)) {
-            show_paused(r, pauses, i);
-            return;
-        }
-    offer_pause(r, "stage", program, "pause");
+        if (!strcmp(PQgetvalue(pauses, i, P_WHAT), "stage") && !strcmp(PQgetvalue(pauses, i, P_NAME), program))
+            return i;
+    return -1;
 }
 
 static const char *card_class(const struct stage_picture *s, const struct advice *a)
@@ -165,6 +164,7 @@ static void show_stage(struct web_request *r, const struct picture *p, const str
     const struct stage_picture *s = &p->stages[c - chain_stages];
     struct text *to = r->out;
     struct advice a = picture_advice(s);
+    int paused = pause_of(c->program, pauses);
     char words[300], age[24] = "none waits";
 
     advice_say(&a, s, words, sizeof words);
@@ -184,16 +184,21 @@ static void show_stage(struct web_request *r, const struct picture *p, const str
     text_printf(to, "<dt>%s<dd>%d worker%s, %.0f call%s under way", c->program, s->workers, s->workers == 1 ? "" : "s", s->in_flight, s->in_flight == 1 ? "" : "s");
     if (c->vendor_words)
         text_printf(to, " at %s", c->vendor_words);
-    if (*s->waits_for) {
+    if (*s->waits_for && paused < 0) {
         text_puts(to, "<dt>waits for<dd class=warn>");
         html_text(to, s->waits_for);
     }
     if (s->dead)
         text_printf(to, "<dt>set aside<dd><a href=\"/dead-letters?topic=%s\">%" PRId64 " dead letters</a>", c->topic, s->dead);
-    text_puts(to, "</dl><p class=small>");
-    html_text(to, words);
-    text_puts(to, "</p>");
-    show_pause(r, c->program, pauses);
+    text_puts(to, "</dl>");
+    if (paused >= 0) { /* which is all there is to say, and the button beside it */
+        show_paused(r, pauses, paused);
+    } else {
+        text_puts(to, "<p class=small>");
+        html_text(to, words);
+        text_puts(to, "</p>");
+        offer_pause(r, "stage", c->program, "pause");
+    }
     text_puts(to, "</section></li>");
 }
 
