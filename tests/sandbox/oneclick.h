@@ -44,7 +44,7 @@ extern const char *const media_names[];      /* of enum media; MEDIA_OTHER has n
 /* The token and the library are right and there is no limit in the way; otherwise the answer is the vendor's refusal. */
 bool oneclick_admitted(struct exchange *x);
 void oneclick_message(struct exchange *x, int status, const char *message);
-int64_t oneclick_today(void);
+int64_t oneclick_today(void); /* its days are the American East's; here its winter's, as a number since 1970 */
 bool oneclick_announced(void);               /* the setting content_length */
 /* The title with that ISBN, or NULL and the vendor's answer to what it does not know. */
 const struct title *oneclick_title_asked(struct exchange *x, struct slice isbn);
