@@ -125,7 +125,7 @@ class Rows(bench.Bench):
         conn = psycopg2.connect(host=self.pg["PGHOST"], port=self.pg["PGPORT"], user="postgres", dbname="postgres")
         conn.autocommit = True
         with conn.cursor() as sql:
-            sql.execute("CREATE DATABASE large TEMPLATE shelfwire")
+            sql.execute(f"CREATE DATABASE large TEMPLATE shelfwire OWNER {self.small['PGUSER']}")
             for name in ("shelfwire", "large"):
                 for setting in ("session_preload_libraries = 'auto_explain'", f"auto_explain.log_min_duration = {SLOW_MS}"):
                     sql.execute(f"ALTER DATABASE {name} SET {setting}")
