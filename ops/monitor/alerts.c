@@ -120,12 +120,6 @@ static void find_in_stages(struct finding *f, const struct picture *p, const str
     for (int i = 0; i < STAGES_MAX; i++) {
         const struct stage_picture *s = &p->stages[i];
         const char *program = chain_stages[i].program;
-        int lacking = 0;
-        for (int n = 0; n < s->partitions; n++)
-            lacking += s->in_sync[n] < s->replicas[n];
-        if (lacking)
-            add(f, "UnderReplicated", chain_stages[i].topic, "%d of %d partitions of %s lack a replica; %d broker%s there", lacking, s->partitions,
-                chain_stages[i].topic, p->brokers, p->brokers == 1 ? " is" : "s are");
         if (facts->stuck[i] && !facts->paused[i] && s->lag > 0)
             add(f, "WorkWaits", program, "%lld messages wait in %s, and for ten minutes none was finished; %s", (long long)s->lag,
                 chain_stages[i].topic, !s->workers ? "no worker answers" : *s->waits_for ? s->waits_for : "its workers say nothing");
@@ -133,6 +127,24 @@ static void find_in_stages(struct finding *f, const struct picture *p, const str
             add(f, "DeadLetters", chain_stages[i].topic, "%lld message%s of %s %s set aside", (long long)s->dead, s->dead == 1 ? "" : "s",
                 chain_stages[i].topic, s->dead == 1 ? "is" : "are");
     }
+}
+
+/* A broker that is missing is one alert, however many topics it had a part of. */
+static void find_in_kafka(struct finding *f, const struct picture *p)
+{
+    int lacking = 0, partitions = 0;
+
+    if (*p->kafka_trouble)
+        add(f, "KafkaAway", "Kafka", "%s", p->kafka_trouble);
+    for (int i = 0; i < STAGES_MAX; i++) {
+        const struct stage_picture *s = &p->stages[i];
+        partitions += s->partitions;
+        for (int n = 0; n < s->partitions; n++)
+            lacking += s->in_sync[n] < s->replicas[n];
+    }
+    if (lacking)
+        add(f, "UnderReplicated", "Kafka", "%d of %d partitions lack a replica; %d broker%s there", lacking, partitions, p->brokers,
+            p->brokers == 1 ? " is" : "s are");
 }
 
 static void find_in_vendors(struct finding *f, const struct picture *p)
@@ -151,8 +163,7 @@ int alerts_find(const struct picture *p, const struct facts *facts, struct alert
     struct finding f = {ret, 0};
     char left[24];
 
-    if (*p->kafka_trouble)
-        add(&f, "KafkaAway", "Kafka", "%s", p->kafka_trouble);
+    find_in_kafka(&f, p);
     find_in_stages(&f, p, facts);
     find_in_vendors(&f, p);
     if (facts->soonest_visit_s >= 0 && facts->soonest_visit_s < (double)visit_minutes * 60) {

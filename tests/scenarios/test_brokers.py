@@ -76,7 +76,7 @@ def victims(world):
 def test_one_broker_after_another_is_killed_and_nothing_is_lost(world):
     world.sandbox.settings(passagepoint={"latency_ms": 30}, alma={"latency_ms": 10})
     begin_all(world, TOPIC_REPLICAS=BROKERS)
-    monitor = world.begin("monitor", MONITOR_PORT=0)
+    monitor, lacking = world.begin("monitor", MONITOR_PORT=0), "kafka_topic_partition_under_replicated_partition"
     people = world.make_people(60, "bookings.new")
     for victim in victims(world):
         before = len(world.windows_made)
@@ -85,13 +85,13 @@ def test_one_broker_after_another_is_killed_and_nothing_is_lost(world):
         world.servers.kafka.script("kill", str(victim))
         world.make_windows(60, people)
         world.await_made(before + 240, timeout=60)  # two brokers are enough
-        lacking = "kafka_topic_partition_under_replicated_partition"
         wait_for(lambda: monitor.metric(lacking) > 0 and monitor.metric("kafka_brokers") == BROKERS - 1, "monitor misses no broker", 60, 1)
         world.make_windows(60, people)
         world.servers.kafka.script("restart-broker", str(victim))
         wait_for(lambda: whole(world), f"broker {victim} does not catch up", 60, 0.2)
     world.await_made(len(world.windows_made), timeout=60)
     world.await_no_lag(timeout=60)
+    wait_for(lambda: monitor.metric(lacking) == 0 and monitor.metric("kafka_brokers") == BROKERS, "monitor still misses a broker", 60, 1)
     world.assert_exactly_once()
     world.assert_in_order()
     world.assert_no_dead_letters()

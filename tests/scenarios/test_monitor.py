@@ -277,6 +277,26 @@ def test_a_stage_is_paused_and_resumed(world):
     assert page.do("pause", kind="planet", name="earth").status_code == 400
 
 
+def test_a_paused_stage_is_not_said_to_wait(world):
+    """Beside one that has stood as long, and one that goes on again just now."""
+    waiting = {"bookings-new": "bookings.new", "users-resolve": "users.resolve", "prereg-create": "prereg.create"}
+    for program, topic in waiting.items():
+        world.make_windows(2, topic=topic)
+        world.db.rows("INSERT INTO lag_history (consumer, topic, at, lag, read_offset, end_offset, oldest_s, workers)"
+                      " SELECT %s, %s, date_trunc('minute', now()) - n * interval '1 minute', 2, 0, 2, 600, 0 FROM generate_series(0, 10) AS n",
+                      world.topic(program), world.topic(topic))
+    for program in ("users-resolve", "prereg-create"):
+        world.db.rows("SELECT pause('stage', %s, 'ada', 'tests')", program)
+    world.db.rows("SELECT resume('stage', 'prereg-create', 'ada')")
+    page = Page(world)
+    wait_for(lambda: world.db.one("SELECT count(*) FROM alerts WHERE name = 'WorkWaits'"), lambda: "no alert" + page.program.tail(), 120)
+    assert world.db.rows("SELECT subject FROM alerts WHERE name = 'WorkWaits'") == [("bookings-new",)]
+
+    def paused():
+        return {program for program, topic in waiting.items() if page.program.metric("shelfwire_stage_paused", f'"{world.topic(topic)}"')}
+    wait_for(lambda: paused() == {"users-resolve", "prereg-create"}, paused, 20)
+
+
 # ---- who may look, and act ----
 
 def test_what_a_page_links_to_is_there(world):
@@ -286,7 +306,8 @@ def test_what_a_page_links_to_is_there(world):
     assert {"/style.css", "/page.js", "/icon.svg"} < linked
     for path in linked:
         assert page.get(path).status_code == 200, path
-    assert page.get("/icon.svg").headers["Content-Type"].startswith("image/svg+xml")
+    icon = page.get("/icon.svg").headers
+    assert icon["Content-Type"].startswith("image/svg+xml") and icon["Cache-Control"] == "max-age=3600"
 
 
 def test_who_may_look(world):

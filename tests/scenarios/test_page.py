@@ -40,6 +40,11 @@ def page(world):
     return it
 
 
+def is_expected(entry):
+    """What is not there is said not to be; the browser may say so when the next page is on already."""
+    return entry.get("url", "").endswith("/nothing") and "404" in entry["text"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("look", LOOKS)
 def test_everybody_can_read_it(page, browser, axe, look):
@@ -47,7 +52,7 @@ def test_everybody_can_read_it(page, browser, axe, look):
     wrong = []
     for place in PLACES:
         browser.go(page.url + place)
-        complaints = [c for c in browser.complaints() if not c.get("entry", {}).get("url", "").endswith("/nothing")]
+        complaints = [c for c in browser.complaints() if not is_expected(c.get("entry", {}))]
         assert not complaints, (place, complaints)
         assert browser.js("document.documentElement.scrollWidth <= innerWidth"), f"{place} is wider than the {look} screen"
         assert browser.js("document.querySelectorAll('script').length") == 1 and not browser.js("!!window.alerted"), place

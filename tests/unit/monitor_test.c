@@ -241,6 +241,7 @@ static void stuck(struct picture *p) { p->facts.stuck[1] = true; p->stages[1].la
 static void stuck_and_empty(struct picture *p) { p->facts.stuck[1] = true; }
 static void stuck_and_paused(struct picture *p) { stuck(p); p->facts.paused[1] = true; }
 static void lacks_replica(struct picture *p) { p->stages[0].partitions = 2; p->stages[0].replicas[1] = 3; p->stages[0].in_sync[1] = 2; }
+static void lack_replicas(struct picture *p) { lacks_replica(p); p->stages[2].partitions = 1; p->stages[2].replicas[0] = 3; }
 static void has_replicas(struct picture *p) { lacks_replica(p); p->stages[0].in_sync[1] = 3; }
 static void near_visit(struct picture *p) { p->facts.soonest_visit_s = 600; }
 static void far_visit(struct picture *p) { p->facts.soonest_visit_s = 90000; }
@@ -262,7 +263,7 @@ static void test_alerts(void **state)
         const char *name, *subject;
     } table[] = {
         {nothing, NULL, NULL}, {stuck, "WorkWaits", "users-resolve"}, {stuck_and_empty, NULL, NULL},
-        {stuck_and_paused, NULL, NULL}, {lacks_replica, "UnderReplicated", "bookings.new"}, {has_replicas, NULL, NULL}, {near_visit, "VisitNear", "visits"},
+        {stuck_and_paused, NULL, NULL}, {lacks_replica, "UnderReplicated", "Kafka"}, {lack_replicas, "UnderReplicated", "Kafka"}, {has_replicas, NULL, NULL}, {near_visit, "VisitNear", "visits"},
         {far_visit, NULL, NULL}, {dead, "DeadLetters", "prereg.create"}, {unknown, "OutcomeUnknown", "desk"}, {restored, "DatabaseRestored", "PostgreSQL"},
         {kafka, "KafkaAway", "Kafka"}, {missing, "ProgramGone", "programs"}, {no_bookings, "NoBookings", "bookings.new"}, {never_bookings, NULL, NULL},
         {few_calls, "QuotaNearEnd", "bookings-new"}, {refused, "CredentialsRefused", "alma"}, {begun_visit, "VisitNear", "visits"},
