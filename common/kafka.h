@@ -102,6 +102,9 @@ struct fault kafka_committed_by(rd_kafka_t *rk, const char *group, const char *t
  */
 struct fault kafka_offsets_at(rd_kafka_t *rk, const char *topic, int first, int count, int64_t at, int timeout_ms, int64_t *ret_offsets);
 
+/* Where the logs of a topic's partitions begin and end: kafka_offsets_at, twice. */
+struct fault kafka_log_edges(rd_kafka_t *rk, const char *topic, int partitions, int timeout_ms, int64_t *ret_begins, int64_t *ret_ends);
+
 /*
  * For how long Kafka keeps a message of each topic, at most (retention.ms, and segment.ms: a log is cut by whole segments), in
  * milliseconds; -1: without end; -2: it does not say, as of a topic there is not. Waits for the answer. RETRY: none within timeout_ms.

@@ -246,3 +246,9 @@ struct fault kafka_offsets_at(rd_kafka_t *rk, const char *topic, int first, int 
     rd_kafka_topic_partition_list_destroy(list);
     return f;
 }
+
+struct fault kafka_log_edges(rd_kafka_t *rk, const char *topic, int partitions, int timeout_ms, int64_t *ret_begins, int64_t *ret_ends)
+{
+    TRY(kafka_offsets_at(rk, topic, 0, partitions, RD_KAFKA_OFFSET_BEGINNING, timeout_ms, ret_begins));
+    return kafka_offsets_at(rk, topic, 0, partitions, RD_KAFKA_OFFSET_END, timeout_ms, ret_ends);
+}

@@ -108,13 +108,10 @@ static struct fault look_at_reader(struct producer *p, const char *group, const 
     TRY(engine_count_partitions(p, topic, &partitions));
     if (!partitions)
         return FAULT_OK;
-    rd_kafka_t *rk = kafka_producer_handle(p->kafka);
     int64_t *read = calloc(3 * (size_t)partitions, sizeof *read), *low = read + partitions, *high = low + partitions;
     struct fault f = kafka_committed(p->plan->name, group, topic, partitions, ASK_GROUP_MS, read);
     if (!f.kind)
-        f = kafka_offsets_at(rk, topic, 0, partitions, RD_KAFKA_OFFSET_BEGINNING, ASK_LOG_MS, low);
-    if (!f.kind)
-        f = kafka_offsets_at(rk, topic, 0, partitions, RD_KAFKA_OFFSET_END, ASK_LOG_MS, high);
+        f = kafka_log_edges(kafka_producer_handle(p->kafka), topic, partitions, ASK_LOG_MS, low, high);
     for (int32_t i = 0; !f.kind && i < partitions; i++)
         f = loop_stopping(p->loop) ? FAULT(RETRY, "told to stop") : look_at_partition(p, group, topic, i, read[i], low[i], high[i], cuts);
     free(read);

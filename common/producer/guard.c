@@ -107,13 +107,9 @@ static struct fault compare(struct producer *p, const struct reach *r)
 /* Whether everything that is older than the last word of a person was read, since then. */
 static struct fault await_reader(struct producer *p, const struct reach *r)
 {
-    rd_kafka_t *rk = kafka_producer_handle(p->kafka);
-
     int64_t *low = calloc(2 * (size_t)r->partitions + 1, sizeof *low), *high = low + r->partitions;
-    struct fault f = kafka_offsets_at(rk, r->topic, 0, r->partitions, RD_KAFKA_OFFSET_BEGINNING, ASK_LOG_MS, low);
+    struct fault f = kafka_log_edges(kafka_producer_handle(p->kafka), r->topic, r->partitions, ASK_LOG_MS, low, high);
 
-    if (!f.kind)
-        f = kafka_offsets_at(rk, r->topic, 0, r->partitions, RD_KAFKA_OFFSET_END, ASK_LOG_MS, high);
     for (int i = 0; i < r->partitions && !f.kind; i++) {
         int64_t until = r->since[i] < high[i] ? r->since[i] : high[i];
         if (r->noted[i] < until && low[i] < until)

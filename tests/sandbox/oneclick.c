@@ -87,7 +87,7 @@ bool oneclick_announced(void)
 
 int64_t oneclick_today(void)
 {
-    return now.set ? floor_div(now.at.epoch_s + now.at.offset_s, DAY_S) : floor_div(wall_ms() / 1000 - 5 * 3600, DAY_S);
+    return floor_div(oneclick_now_ms() / 1000 - 5 * 3600, DAY_S);
 }
 
 int64_t oneclick_now_ms(void)

@@ -2062,6 +2062,14 @@ def test_oneclick_availability(s):
     same([r["isbn"] for r in o.get("/media/eaudio/availability").json()], [D], "without what is removed")
 
 
+def test_oneclick_days_are_the_american_easts(s):
+    o = Shelf(s)
+    for instant, isbn, day in (("2020-04-11T04:59:59Z", A, "2020-04-10"), ("2020-04-11T05:00:00Z", C, "2020-04-11")):
+        s.set(oneclick={"now": instant})
+        s.admin("POST", "/oneclick/titles", edition(isbn))
+        same(o.delta(day, day), ([isbn], []), instant)
+
+
 def test_oneclick_deltas(s):
     o = Shelf(s)
     at = lambda day: s.set(oneclick={"now": day + "T12:00:00Z"})
@@ -2479,7 +2487,7 @@ def main():
                      test_fault_scope, test_shapes, test_folio_login, test_folio_gateway, test_folio_account,
                      test_folio_renew, test_folio_holds, test_folio_cancel, test_folio_edge, test_folio_faults, test_down,
                      test_pieces, test_oneclick_records, test_oneclick_titles, test_oneclick_availability, test_oneclick_deltas,
-                     test_oneclick_errors, test_oneclick_faults, test_oneclick_patrons, test_oneclick_loans, test_oneclick_holds,
+                     test_oneclick_days_are_the_american_easts, test_oneclick_errors, test_oneclick_faults, test_oneclick_patrons, test_oneclick_loans, test_oneclick_holds,
                      test_oneclick_rest, test_wise_keys, test_wise_midnights, test_wise_single,
                      test_wise_several, test_wise_list, test_wise_spellings, test_wise_faults,
                      test_webcheckout_sessions, test_webcheckout_allocations, test_webcheckout_faults, test_reset,
