@@ -157,6 +157,8 @@ static void on_login(void *of, const struct http_response *res)
     }
     if (was_try) {
         health_tried(&a->health, answer.verdict == DONE, loop_now(a->loop));
+        if (!health_sick(&a->health))
+            log_about(LOG_INFO, a->vendor->name, "answers again");
         wake_at(a, a->health.try_at_us);
     }
     a->changed(a->of);
@@ -423,7 +425,7 @@ void access_answered(struct access *a, int account, uint32_t key, bool blamed_be
     case DEAD:
         q->refused = false;
         health_answered(&a->health, key, now);
-        if (was_sick)
+        if (was_sick && !health_sick(&a->health))
             log_about(LOG_INFO, a->vendor->name, "answers again");
         break;
     case UNKNOWN:
