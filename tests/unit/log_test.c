@@ -1,6 +1,7 @@
 /* The log: one event, one line, whoever writes it, whatever is in it. */
 #include "common/log.h"
 
+#include "captured.h"
 #include "common/scoped.h"
 
 #include <pthread.h>
@@ -14,23 +15,6 @@
 
 enum { THREADS = 4, LINES = 500 };
 
-static int pipe_fds[2], real_stderr;
-
-static void capture(void)
-{
-    assert_int_equal(pipe(pipe_fds), 0);
-    real_stderr = dup(STDERR_FILENO);
-    dup2(pipe_fds[1], STDERR_FILENO);
-    close(pipe_fds[1]);
-}
-
-static FILE *captured(void)
-{
-    dup2(real_stderr, STDERR_FILENO);
-    close(real_stderr);
-    return fdopen(pipe_fds[0], "r");
-}
-
 static void *write_lines(void *of)
 {
     for (int i = 0; i < LINES; i++)
@@ -40,7 +24,7 @@ static void *write_lines(void *of)
 
 static void *read_lines(void *of)
 {
-    FILE *in = fdopen(pipe_fds[0], "r");
+    FILE *in = fdopen(capture_fd, "r");
     char line[2000];
     int *whole = of;
 
@@ -73,8 +57,7 @@ static void test_threads(void **state)
     for (int i = 0; i < THREADS; i++)
         pthread_join(writers[i], NULL);
     pthread_join(reader, NULL);
-    dup2(real_stderr, STDERR_FILENO);
-    close(real_stderr);
+    capture_end();
     assert_int_equal(whole, THREADS * LINES);
 }
 
