@@ -9,11 +9,12 @@
 #include "common/text.h"
 #include "ops/monitor/offsets.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* KEPT_MAX: ours are smaller (message.max.bytes); what others put there and is larger is named, and left in Kafka */
-enum { KEPT_MAX = 4 << 20, BATCH = 500, BATCH_BYTES = 2 << 20, ROUND_US = 500000, REPLAY_MAX = 500, FLUSH_MS = 1000 };
+enum { KEPT_MAX = 4 << 20, BATCH = 500, BATCH_BYTES = 2 << 20, ROUND_US = 500000, REPLAY_MAX = 500, FLUSH_MS = 1000, COLUMNS = 13 };
 
 struct dead_letters {
     rd_kafka_t *rk;
@@ -136,6 +137,31 @@ static void read_subject(const char *value, size_t len, char *ret, size_t size)
     }
 }
 
+/* A number as Spring Kafka writes it: so many bytes, the highest first. */
+static bool number(const rd_kafka_headers_t *headers, const char *name, size_t size, int64_t *ret)
+{
+    const void *bytes;
+    uint64_t n = 0;
+    size_t len;
+
+    if (!headers || rd_kafka_header_get_last(headers, name, &bytes, &len) || !bytes || len != size)
+        return false;
+    for (size_t i = 0; i < size; i++)
+        n = n << 8 | ((const unsigned char *)bytes)[i];
+    *ret = size == sizeof(uint32_t) ? (int32_t)n : (int64_t)n;
+    return true;
+}
+
+static void read_origin(const rd_kafka_headers_t *headers, char *ret, size_t size)
+{
+    int64_t partition, offset, at_ms;
+
+    if (number(headers, "kafka_dlt-original-partition", sizeof(uint32_t), &partition) &&
+        number(headers, "kafka_dlt-original-offset", sizeof(uint64_t), &offset) &&
+        number(headers, "kafka_dlt-original-timestamp", sizeof(uint64_t), &at_ms) && partition >= 0 && offset >= 0)
+        snprintf(ret, size, "%" PRId64 "/%" PRId64 "/%" PRId64, partition, offset, at_ms);
+}
+
 void dead_letter_read(const char *dlq, const rd_kafka_headers_t *headers, const char *value, size_t len, struct dead_letter *ret)
 {
     char trace[80];
@@ -150,6 +176,7 @@ void dead_letter_read(const char *dlq, const rd_kafka_headers_t *headers, const 
         text_copy(ret->reason, sizeof ret->reason, "not said: it was put there by something else");
     if (header(headers, "traceparent", trace, sizeof trace))
         event_read_trace(trace, strlen(trace), ret->trace_id);
+    read_origin(headers, ret->origin, sizeof ret->origin);
     read_subject(value, len, ret->subject, sizeof ret->subject);
 }
 
@@ -196,6 +223,7 @@ static void put_row(struct dead_letters *d, const rd_kafka_message_t *m)
     db_put_opt(c, it.trace_id);
     db_put_opt(c, it.subject);
     db_put_bool(c, m->len > KEPT_MAX);
+    db_put_opt(c, it.origin);
     db_row_end(c);
 }
 
@@ -215,7 +243,7 @@ static int gather(struct dead_letters *d)
     size_t bytes = 0;
     int n = 0;
 
-    db_columns_begin(&d->columns, 12);
+    db_columns_begin(&d->columns, COLUMNS);
     for (rd_kafka_message_t *m; n < BATCH && (m = next(d, n ? 0 : 20));) {
         if (m->err) {
             rd_kafka_message_destroy(m);
@@ -237,21 +265,26 @@ static struct fault write_rows(struct dead_letters *d, PGconn *conn)
 {
     static const char sql[] =
         "WITH came AS MATERIALIZED (SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::text[],"
-        " $8::bytea[], $9::bytea[], $10::text[], $11::text[], $12::bool[])"
-        " AS c(dlq, p, o, topic, at_ms, code, reason, key, value, trace_id, subject, large)),"
-        "rows AS (INSERT INTO dead_letters (dlq, dlq_partition, dlq_offset, topic, at, code, reason, key, value, trace_id, subject,"
+        " $8::bytea[], $9::bytea[], $10::text[], $11::text[], $12::bool[], $13::text[])"
+        " AS c(dlq, p, o, topic, at_ms, code, reason, key, value, trace_id, subject, large, origin)),"
+        "judged AS (SELECT c.*, CASE WHEN large THEN 'larger than is kept here: it is in Kafka'"
+        " WHEN origin IS NOT NULL AND (d.there OR row_number() OVER (PARTITION BY topic, dlq, origin ORDER BY p, o) > 1)"
+        " THEN 'it came before: a crash was between the dead letter and the offset' END AS why"
+        " FROM came c LEFT JOIN LATERAL (SELECT true AS there FROM dead_letters d"
+        " WHERE d.topic = c.topic AND d.dlq = c.dlq AND d.origin = c.origin LIMIT 1) d ON true),"
+        "rows AS (INSERT INTO dead_letters (dlq, dlq_partition, dlq_offset, topic, at, code, reason, key, value, trace_id, subject, origin,"
         " state, decided_at, decided_by, why)"
-        " SELECT dlq, p, o, topic, to_timestamp(at_ms / 1000.0), code, reason, key, value, trace_id, subject,"
-        " CASE WHEN large THEN 'discarded' ELSE 'open' END, CASE WHEN large THEN clock_timestamp() END, CASE WHEN large THEN 'monitor' END,"
-        " CASE WHEN large THEN 'larger than is kept here: it is in Kafka' END FROM came"
+        " SELECT dlq, p, o, topic, to_timestamp(at_ms / 1000.0), code, reason, key, value, trace_id, subject, origin,"
+        " CASE WHEN why IS NULL THEN 'open' ELSE 'discarded' END, CASE WHEN why IS NOT NULL THEN clock_timestamp() END,"
+        " CASE WHEN why IS NOT NULL THEN 'monitor' END, why FROM judged"
         " ON CONFLICT (dlq, dlq_partition, dlq_offset) DO NOTHING)"
         "INSERT INTO dead_letter_reads AS r (dlq, partition, next_offset) SELECT dlq, p, max(o) + 1 FROM came GROUP BY dlq, p"
         " ON CONFLICT (dlq, partition) DO UPDATE SET next_offset = excluded.next_offset";
-    const char *values[12];
+    const char *values[COLUMNS];
     SCOPED(PQclear) PGresult *res = NULL;
 
     db_columns_end(&d->columns, values);
-    struct fault f = pg_run(conn, &res, sql, 12, values);
+    struct fault f = pg_run(conn, &res, sql, COLUMNS, values);
     if (f.kind)
         d->begun = false; /* what was fetched comes again */
     return f;

@@ -3,6 +3,7 @@
  * there when a person says so.
  *
  * Read     every `.dlq` from where dead_letter_reads says, whatever comes back after a crash: the rows and the place are one transaction.
+ *          One that stands there twice, since its stage crashed between the dead letter and the offset, is `discarded` as it comes.
  * Replay   rows that are `replaying` go to their topic with the key and the bytes they had, as many a second as REPLAY_PER_SECOND
  *          allows, and are `replayed` when every in-sync replica has them. After a crash in between one is sent twice, which
  *          every stage bears.
@@ -34,9 +35,10 @@ struct fault dead_letters_replay(struct dead_letters *d, PGconn *conn, double se
 
 /*
  * What a message in a `.dlq` says of itself, for its row; pure. headers may be NULL. Texts are cut, and valid UTF-8.
+ * origin: where it stood in its topic, as partition/offset/milliseconds; "" where it does not say.
  */
 struct dead_letter {
-    char topic[256], code[64], reason[512], trace_id[40], subject[80];
+    char topic[256], code[64], reason[512], trace_id[40], subject[80], origin[64];
 };
 void dead_letter_read(const char *dlq, const rd_kafka_headers_t *headers, const char *value, size_t len, struct dead_letter *ret);
 

@@ -1,4 +1,5 @@
 """monitor: what it shows is so, what it is told is done, and nobody else may look."""
+import dataclasses
 import json
 import re
 import time
@@ -246,6 +247,29 @@ def test_a_replay_is_not_lost_or_repeated_when_monitor_is_killed(set_aside):
     wait_for(lambda: world.db.one("SELECT count(*) FROM dead_letters WHERE state = 'replayed'") == 60, "they are not all sent again", 40)
     assert 60 <= world.written("bookings.new") - before <= 80, "but what was under way at the kill"
     assert world.db.one("SELECT count(*) FROM dead_letters") == 60
+
+
+def test_a_dead_letter_that_stands_there_twice_is_shown_once(set_aside):
+    """A worker that dies between the dead letter and the offset brings it again."""
+    world = set_aside
+    dlq = world.topic("bookings.new.dlq")
+    letters = world.dead_letters("bookings.new")
+
+    def again(letters):
+        for m in letters:
+            world.servers.producer.produce(dlq, m.value, m.key, headers=list(m.headers.items()))
+        world.servers.producer.flush(30)
+    again(letters[:3])
+    page = Page(world)
+    rows = "SELECT count(*) FROM dead_letters WHERE state = %s"
+    wait_for(lambda: world.db.one("SELECT count(*) FROM dead_letters") == 63, "the dead letters are not read", 40)
+    assert world.db.one(rows, "open") == 60 and world.db.one("SELECT sum(n) FROM dead_letter_counts") == 60
+    again(letters[:5])  # later, when the first ones have long been read
+    wait_for(lambda: world.db.one("SELECT count(*) FROM dead_letters") == 68, "the dead letters are not read", 40)
+    assert world.db.one(rows, "open") == 60 and world.db.one(rows, "discarded") == 8
+    assert page.html("/dead-letters?state=decided").count("it came before") == 8
+    again([dataclasses.replace(letters[0], headers={})])  # nobody says where it was
+    wait_for(lambda: world.db.one(rows, "open") == 61, "it is not read", 40)
 
 
 def test_a_dead_letter_larger_than_is_kept_is_named_and_left_in_kafka(world):

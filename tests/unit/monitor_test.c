@@ -318,6 +318,7 @@ static void test_dead_letter(void **state)
     assert_string_equal(it.topic, "lib.bookings.new");
     assert_string_equal(it.code, "not_said");
     assert_string_equal(it.subject, "");
+    assert_string_equal(it.origin, "");
     rd_kafka_header_add(h, "kafka_dlt-original-topic", -1, "bookings.new", -1);
     rd_kafka_header_add(h, "kafka_dlt-exception-fqcn", -1, "unreadable", -1);
     rd_kafka_header_add(h, "kafka_dlt-exception-message", -1, "unreadable:\n<b>\xff", -1);
@@ -331,12 +332,40 @@ static void test_dead_letter(void **state)
     rd_kafka_headers_destroy(h);
 }
 
+static void test_origin(void **state)
+{
+    static const struct {
+        const char *what, *partition, *offset, *timestamp, *want;
+        int lens[3];
+    } rows[] = {
+        {"all of it", "\0\0\1\2", "\0\0\0\0\0\1\0\0", "\0\0\1\x9b\x12\x34\x56\x78", "258/65536/1765536978552", {4, 8, 8}},
+        {"a time that nobody knows", "\0\0\0\0", "\0\0\0\0\0\0\0\0", "\xff\xff\xff\xff\xff\xff\xff\xff", "0/0/-1", {4, 8, 8}},
+        {"no partition", "\xff\xff\xff\xff", "\0\0\0\0\0\0\0\0", "\0\0\0\0\0\0\0\0", "", {4, 8, 8}},
+        {"in words", "0003", "12", "1765536978552", "", {4, 2, 13}},
+        {"no offset", "\0\0\0\0", "", "\0\0\0\0\0\0\0\0", "", {4, 0, 8}},
+    };
+    static const char *const names[] = {"kafka_dlt-original-partition", "kafka_dlt-original-offset", "kafka_dlt-original-timestamp"};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        rd_kafka_headers_t *h = rd_kafka_headers_new(4);
+        const char *bytes[] = {rows[i].partition, rows[i].offset, rows[i].timestamp};
+        struct dead_letter it;
+        for (int n = 0; n < 3; n++)
+            rd_kafka_header_add(h, names[n], -1, bytes[n], rows[i].lens[n]);
+        dead_letter_read("x.dlq", h, NULL, 0, &it);
+        if (strcmp(it.origin, rows[i].want) != 0)
+            fail_msg("%s: \"%s\", want \"%s\"", rows[i].what, it.origin, rows[i].want);
+        rd_kafka_headers_destroy(h);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exposition), cmocka_unit_test(test_labels), cmocka_unit_test(test_a_program_is_read), cmocka_unit_test(test_rates),
         cmocka_unit_test(test_advice), cmocka_unit_test(test_seconds), cmocka_unit_test(test_html), cmocka_unit_test(test_alerts),
-        cmocka_unit_test(test_mail), cmocka_unit_test(test_dead_letter), cmocka_unit_test(test_calls_left_of_several_keys),
+        cmocka_unit_test(test_mail), cmocka_unit_test(test_dead_letter), cmocka_unit_test(test_origin), cmocka_unit_test(test_calls_left_of_several_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
