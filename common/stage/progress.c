@@ -4,8 +4,9 @@
  * What is finished is noted in `progress`, with the outcomes and several times a second at most; only what is noted is stored
  * for Kafka's next commit. So the group's offsets are never ahead of the table, whatever crashes. When they are, PostgreSQL was
  * restored from a backup, or lost altogether. That is looked at for each partition that is assigned, and for all of them when
- * a connection was made again or a note did not find the row as this worker had left it. Then the worker gives up what has not
- * begun, leaves the group, says so, and waits for a person: database_restored(), in schemas/sql.
+ * a connection was made again or a note did not find the row as this worker had left it. A row that is behind is read once
+ * more: between it and Kafka's answer another worker may have gone on, above all while this one was stopped. When it still is,
+ * the worker gives up what has not begun, leaves the group, says so, and waits for a person: database_restored(), in schemas/sql.
  *
  * When it was said, the partitions are read again from where the table is. A message that is older than the person's word may
  * have been worked on in the time that is forgotten: the stage is told so (PRIOR_FORGOTTEN), and makes nothing that may exist.
@@ -282,6 +283,18 @@ static void go_on(struct part *p, int64_t from)
     p->drained = false;
 }
 
+/* Is the row, read since Kafka said how far the group is, still behind that? Otherwise it is to be read again. */
+static bool is_behind(struct worker *w, struct part *p, int64_t committed)
+{
+    struct progress *at = &p->progress;
+
+    if (at->next < at->ahead)
+        return true;
+    at->ahead = committed;
+    look_again(w, p);
+    return false;
+}
+
 /* committed: -1: nothing. RETRY: not decided yet. */
 static struct fault decide(struct worker *w, struct part *p, int64_t committed)
 {
@@ -297,6 +310,8 @@ static struct fault decide(struct worker *w, struct part *p, int64_t committed)
         go_on(p, committed < 0 ? 0 : committed);
         return FAULT_OK;
     }
+    if (!is_behind(w, p, committed))
+        return FAULT_OK;
     TRY(may_be_read_again(w, p, committed, &again));
     if (!again) {
         char why[160];

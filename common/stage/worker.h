@@ -83,6 +83,7 @@ struct progress { /* of a partition; see progress.c */
     int64_t finished; /* everything below is finished */
     int64_t noted;    /* and PostgreSQL knows so: as far as Kafka may be told */
     int64_t noting;   /* as far as the transaction under way says; -1: it does not */
+    int64_t ahead;    /* as far as Kafka was when it was ahead of the row; 0: it never was */
 };
 
 struct part {

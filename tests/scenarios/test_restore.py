@@ -359,3 +359,30 @@ def test_who_looks_while_others_work_takes_nothing_for_a_restore(world):
         assert producer.metric("shelfwire_database_older") == 0
         producer.stop()
     assert worker.metric("shelfwire_database_older") == 0 and not world.db.rows("SELECT why FROM restores")
+
+
+@pytest.mark.parametrize("point", ["look_committed", "look_done"])
+def test_who_sleeps_between_the_table_and_kafka_takes_nothing_for_a_restore(world, point):
+    """A worker is stopped when it has read the table, and its successor gets on before it asks Kafka."""
+    world.make_topics("catalog.delta", "catalog.delta.dlq")
+
+    def feed(count):
+        for n in range(count):
+            world.produce_raw("catalog.delta", str(n), "{")
+    feed(20)
+    for nth in range(1, 20):  # the first look of those that come when it has partitions
+        sleeper = world.begin("catalog-delta", INJECT_AT=f"{point}:{nth}")
+        wait_for(lambda: is_stopped(sleeper), lambda: "catalog-delta to stop" + sleeper.tail())
+        if "assigned" in sleeper.log():
+            break
+        sleeper.kill9()
+    assert "assigned" in sleeper.log()
+    successor = world.begin("catalog-delta").ready()
+    world.await_no_lag("catalog-delta")
+    sleeper.sigcont()
+    feed(20)
+    world.await_no_lag("catalog-delta")
+    for worker in (sleeper, successor):
+        worker.ready()
+        assert worker.metric("shelfwire_database_older") == 0, worker.tail()
+    assert not world.db.rows("SELECT why FROM restores")
