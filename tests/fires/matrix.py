@@ -278,7 +278,9 @@ class Run:
     def allowed_to_mark(self):
         if self.case.program != "prereg-create":
             return 0
-        return self.work.answers_lost() if self.case.action == "answer" else CONCURRENCY
+        lost = self.work.answers_lost() if self.case.action == "answer" else 0
+        stopped = self.case.action != "answer" or self.case.point == "lost"  # which it is led to by a stop for a session
+        return lost + (CONCURRENCY if stopped else 0)
 
     def judge(self):
         tally, wrong = self.work.tally(), []
