@@ -253,7 +253,8 @@ struct fault alerts_judge(PGconn *conn, const struct picture *p)
     text_putc(&names, '}');
     text_putc(&subjects, '}');
     if (!f.kind)
-        f = pg_do(conn, "UPDATE alerts a SET ended_at = clock_timestamp(), end_told_at = CASE WHEN told_at IS NULL THEN clock_timestamp() END"
+        f = pg_do(conn, "UPDATE alerts a SET ended_at = clock_timestamp(),"
+                  " end_told_at = CASE WHEN coalesce(told_at, mailed_at, posted_at) IS NULL THEN clock_timestamp() END"
                   " WHERE ended_at IS NULL AND NOT EXISTS (SELECT FROM unnest($1::text[], $2::text[]) AS n(name, subject)"
                   " WHERE n.name = a.name AND n.subject = a.subject)", text_str(&names), text_str(&subjects));
     text_free(&names);
@@ -366,24 +367,50 @@ static struct fault post(struct loop *loop, const char *name, const char *subjec
     return end;
 }
 
-static struct fault tell(struct loop *loop, const char *name, const char *subject, const char *summary, const char *since, bool over)
+/* ---- the two ways by which it is told: each is tried by itself, so that one that is broken does not silence the other ---- */
+
+enum { AGAIN_US = 60000000 };
+
+static int64_t mail_again_us, post_again_us; /* before it nothing goes that way: something did not, just now */
+
+/* Notes what became of it; true when it went. */
+static bool went(int64_t *again_us, struct loop *loop, struct fault f)
+{
+    if (!f.kind)
+        return true;
+    log_about(LOG_WARN, "alerts", "%s; tried again in a minute", f.what);
+    *again_us = loop_now(loop) + AGAIN_US;
+    return false;
+}
+
+struct told {
+    bool mailed, posted; /* or there is nobody to be told so */
+};
+
+static bool all_told(struct told t)
+{
+    return t.mailed && t.posted;
+}
+
+/* to: which ways it has gone before, and has gone then. */
+static void tell(struct loop *loop, struct told *to, const char *name, const char *subject, const char *summary, const char *since, bool over)
 {
     char words[160];
-    struct text body = {0};
+    struct text body = {0}, line = {0};
 
     snprintf(words, sizeof words, "Shelfwire: %s%s (%s)", over ? "over: " : "", name, subject);
     text_printf(&body, "%s\n\n%s\n%sSince %s.\n", summary, over ? "It is over." : alert_advice(name), over ? "" : "\n", since);
     if (page_url)
         text_printf(&body, "\n%s/\n", page_url);
-    struct fault f = mail_to.count ? send_mail(words, text_str(&body)) : FAULT_OK;
-    if (post_url && !f.kind) {
-        struct text line = {0};
-        text_printf(&line, "%s: %s", words, summary);
-        f = post(loop, name, subject, over ? "over" : "firing", since, text_str(&line));
-        text_free(&line);
-    }
+    text_printf(&line, "%s: %s", words, summary);
+    to->mailed |= !mail_to.count;
+    to->posted |= !post_url;
+    if (!to->posted && loop_now(loop) >= post_again_us)
+        to->posted = went(&post_again_us, loop, post(loop, name, subject, over ? "over" : "firing", since, text_str(&line)));
+    if (!to->mailed && loop_now(loop) >= mail_again_us)
+        to->mailed = went(&mail_again_us, loop, send_mail(words, text_str(&body)));
     text_free(&body);
-    return f;
+    text_free(&line);
 }
 
 /* The day's visits that want somebody, for a mail. */
@@ -411,7 +438,7 @@ static struct fault write_digest(PGconn *conn, struct text *to, int *ret_rows)
     return FAULT_OK;
 }
 
-static struct fault tell_digest(PGconn *conn)
+static struct fault tell_digest(PGconn *conn, struct loop *loop)
 {
     static int last_day = -1; /* known to be told; PostgreSQL remembers it across a restart */
     SCOPED(PQclear) PGresult *res = NULL;
@@ -421,7 +448,7 @@ static struct fault tell_digest(PGconn *conn)
     int rows = 0;
 
     localtime_r(&now, &local);
-    if (digest_minute < 0 || !mail_to.count || local.tm_yday == last_day || local.tm_hour * 60 + local.tm_min < digest_minute)
+    if (digest_minute < 0 || !mail_to.count || loop_now(loop) < mail_again_us || local.tm_yday == last_day || local.tm_hour * 60 + local.tm_min < digest_minute)
         return FAULT_OK;
     strftime(day, sizeof day, "%Y-%m-%d", &local);
     TRY(pg_run(conn, &res, "SELECT 1 FROM producer_marks WHERE producer = 'monitor' AND mark = 'digest' AND value = $1", 1, (const char *const[]){day}));
@@ -429,10 +456,10 @@ static struct fault tell_digest(PGconn *conn)
         struct text body = {0};
         struct fault f = write_digest(conn, &body, &rows);
         snprintf(subject, sizeof subject, "Shelfwire: today at the desk, %d", f.kind ? 0 : rows);
-        if (!f.kind)
-            f = send_mail(subject, text_str(&body));
+        bool mailed = !f.kind && went(&mail_again_us, loop, send_mail(subject, text_str(&body)));
         text_free(&body);
-        TRY(f);
+        if (!mailed)
+            return f;
         TRY(pg_do(conn, "INSERT INTO producer_marks (producer, mark, value) VALUES ('monitor', 'digest', $1)"
                   " ON CONFLICT (producer, mark) DO UPDATE SET value = excluded.value, set_at = clock_timestamp()", day));
     }
@@ -440,24 +467,11 @@ static struct fault tell_digest(PGconn *conn)
     return FAULT_OK;
 }
 
-static int64_t again_us; /* before it nothing is told: something was not, just now */
-
-static bool may_tell(struct loop *loop)
-{
-    return (mail_to.count || post_url) && loop_now(loop) >= again_us;
-}
-
-static void not_told(struct loop *loop, struct fault f)
-{
-    log_about(LOG_WARN, "alerts", "%s; tried again in a minute", f.what);
-    again_us = loop_now(loop) + 60000000;
-}
-
 void alerts_of_database(struct loop *loop, const char *trouble)
 {
     static int64_t since_us;
     static char since[32];
-    static bool told;
+    static struct told begun, ended; /* of this absence */
     bool away = *trouble != '\0';
 
     if (away && !since_us) {
@@ -465,40 +479,52 @@ void alerts_of_database(struct loop *loop, const char *trouble)
         struct tm utc;
         strftime(since, sizeof since, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
         since_us = loop_now(loop);
+        begun = ended = (struct told){0};
     }
-    if (away != told && may_tell(loop) && (!away || loop_now(loop) - since_us >= seconds_of("DatabaseAway") * 1000000)) {
-        struct fault f = tell(loop, "DatabaseAway", "PostgreSQL", away ? trouble : "PostgreSQL answers again", since, !away);
-        if (f.kind)
-            not_told(loop, f);
-        else
-            told = away;
+    if (!since_us)
+        return;
+    if (away) {
+        if (!all_told(begun) && loop_now(loop) - since_us >= seconds_of("DatabaseAway") * 1000000)
+            tell(loop, &begun, "DatabaseAway", "PostgreSQL", trouble, since, false);
+        return;
     }
-    if (!away && !told)
+    ended.mailed |= !begun.mailed; /* who has not heard of its beginning need not hear of its end */
+    ended.posted |= !begun.posted;
+    tell(loop, &ended, "DatabaseAway", "PostgreSQL", "PostgreSQL answers again", since, true);
+    if (all_told(ended))
         since_us = 0;
 }
+
+/* $2, $3: whether it has been mailed, posted; $4: and so every way there is */
+#define TOLD_SQL(end) \
+    "UPDATE alerts SET " end "mailed_at = CASE WHEN $2::bool THEN coalesce(" end "mailed_at, clock_timestamp()) ELSE " end "mailed_at END," \
+    " " end "posted_at = CASE WHEN $3::bool THEN coalesce(" end "posted_at, clock_timestamp()) ELSE " end "posted_at END," \
+    " " end "told_at = CASE WHEN $4::bool THEN clock_timestamp() END WHERE alert_id = $1"
 
 struct fault alerts_tell(PGconn *conn, struct loop *loop)
 {
     SCOPED(PQclear) PGresult *rows = NULL;
-    struct fault f = FAULT_OK;
 
-    if (!may_tell(loop))
+    if (!(mail_to.count && loop_now(loop) >= mail_again_us) && !(post_url && loop_now(loop) >= post_again_us))
         return FAULT_OK;
     TRY(pg_run(conn, &rows, "SELECT alert_id, name, subject, summary, to_char(since AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),"
-               " ended_at IS NOT NULL, extract(epoch FROM clock_timestamp() - since)::bigint FROM alerts"
-               " WHERE (told_at IS NULL AND ended_at IS NULL) OR (ended_at IS NOT NULL AND end_told_at IS NULL) ORDER BY alert_id LIMIT 20", 0, NULL));
-    for (int r = 0; r < PQntuples(rows) && !f.kind; r++) {
+               " ended_at IS NOT NULL, extract(epoch FROM clock_timestamp() - since)::bigint,"
+               /* who has not heard of its beginning need not hear of its end */
+               " CASE WHEN ended_at IS NULL THEN mailed_at IS NOT NULL ELSE end_mailed_at IS NOT NULL OR mailed_at IS NULL END,"
+               " CASE WHEN ended_at IS NULL THEN posted_at IS NOT NULL ELSE end_posted_at IS NOT NULL OR posted_at IS NULL END FROM alerts"
+               " WHERE (told_at IS NULL AND ended_at IS NULL) OR (ended_at IS NOT NULL AND end_told_at IS NULL) ORDER BY alert_id LIMIT 100", 0, NULL));
+    for (int r = 0; r < PQntuples(rows); r++) {
         bool over = PQgetvalue(rows, r, 5)[0] == 't';
+        struct told before = {PQgetvalue(rows, r, 7)[0] == 't', PQgetvalue(rows, r, 8)[0] == 't'}, now = before;
+        SCOPED(PQclear) PGresult *done = NULL;
         if (!over && atoll(PQgetvalue(rows, r, 6)) < seconds_of(PQgetvalue(rows, r, 1)))
             continue;
-        f = tell(loop, PQgetvalue(rows, r, 1), PQgetvalue(rows, r, 2), PQgetvalue(rows, r, 3), PQgetvalue(rows, r, 4), over);
-        if (!f.kind)
-            TRY(over ? pg_do(conn, "UPDATE alerts SET end_told_at = clock_timestamp() WHERE alert_id = $1", PQgetvalue(rows, r, 0))
-                     : pg_do(conn, "UPDATE alerts SET told_at = clock_timestamp() WHERE alert_id = $1", PQgetvalue(rows, r, 0)));
+        tell(loop, &now, PQgetvalue(rows, r, 1), PQgetvalue(rows, r, 2), PQgetvalue(rows, r, 3), PQgetvalue(rows, r, 4), over);
+        if (now.mailed == before.mailed && now.posted == before.posted && !all_told(now))
+            continue;
+        const char *values[] = {PQgetvalue(rows, r, 0), now.mailed && mail_to.count ? "t" : "f",
+                                now.posted && post_url ? "t" : "f", all_told(now) ? "t" : "f"};
+        TRY(pg_run(conn, &done, over ? TOLD_SQL("end_") : TOLD_SQL(""), 4, values));
     }
-    if (!f.kind)
-        f = tell_digest(conn);
-    if (f.kind) /* of the mail's making, not of PostgreSQL's */
-        not_told(loop, f);
-    return FAULT_OK;
+    return tell_digest(conn, loop);
 }

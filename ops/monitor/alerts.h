@@ -4,7 +4,7 @@
  *
  * An alert is told when it has lasted as long as its kind must (ALERTS), so what mends itself is not told at all. What is told
  * names stages, vendors and numbers, never a person; the page has the rest.
- * A mail or post that fails is tried again each minute.
+ * A mail or post that fails is tried again each minute; meanwhile the other way goes on by itself.
  */
 #ifndef SHELFWIRE_MONITOR_ALERTS_H
 #define SHELFWIRE_MONITOR_ALERTS_H
@@ -42,7 +42,7 @@ struct fault alerts_facts(PGconn *conn, struct facts *ret);
 /* Compares what there is with what there was. */
 struct fault alerts_judge(PGconn *conn, const struct picture *p);
 
-/* Tells what is not told yet, and the digest when its time has come; a mail or post is waited for, half a minute at most. */
+/* Tells what is not told yet, and the digest when its time has come; each mail is waited for half a minute at most, each post half of that. */
 struct fault alerts_tell(PGconn *conn, struct loop *loop);
 
 /*
