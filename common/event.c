@@ -1,23 +1,27 @@
 #include "common/event.h"
 
 #include "common/instant.h"
+#include "common/log.h"
 #include "common/scoped.h"
 
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { EVENT_SPAN_SIZE = 17 }; /* 16 hex digits */
 
-/* From the kernel in pieces of a page: a system call for each message would show. */
+/* From the kernel in pieces, each thread its own: a system call for each message would show. */
 uint64_t event_random(void)
 {
-    static uint64_t pool[512];
-    static size_t left;
+    static _Thread_local uint64_t pool[32];
+    static _Thread_local size_t left;
 
     if (!left) {
-        if (getrandom(pool, sizeof pool, GRND_NONBLOCK) != sizeof pool)
-            pool[0] = (uint64_t)time(NULL);
+        if (getentropy(pool, sizeof pool)) {
+            log_last_words("the kernel gives no random numbers (getentropy)");
+            _exit(111);
+        }
         left = COUNT(pool);
     }
     return pool[--left];

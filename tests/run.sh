@@ -104,11 +104,12 @@ for step in "${steps[@]}"; do
         done
         ;;
     scenarios) pytests "scenarios on PostgreSQL and Apache Kafka" tests/scenarios ;;
-    tsan) # the threads are librdkafka's, and the same in every program
-        build tsan migrate sandbox bookings-new users-resolve prereg-create patron-requests
+    tsan) # the threads are librdkafka's, and the same in every program; monitor has one of its own
+        build tsan migrate sandbox bookings-new users-resolve prereg-create patron-requests monitor
         SHELFWIRE_BUILD="$PWD/build-tsan/bin" SHELFWIRE_PATIENCE=5 pytests "tsan: scenarios" \
             ${SAMPLE:-tests/scenarios/test_pipeline.py tests/scenarios/test_rebalance.py::test_sigterm_finishes_what_is_under_way_and_no_more
-            tests/scenarios/test_requests.py::test_many_at_once_go_to_their_topics_and_each_mistake_is_named}
+            tests/scenarios/test_requests.py::test_many_at_once_go_to_their_topics_and_each_mistake_is_named
+            tests/scenarios/test_monitor.py}
         ;;
     valgrind) # what is read before it is written; and what is lost, as of a release build
         memcheck=(valgrind -q --leak-check=full --show-leak-kinds=definite,possible --errors-for-leak-kinds=definite,possible
