@@ -110,8 +110,9 @@ FILL = {
     "attempts": "INSERT INTO attempts (at, stage, subject, work_id, call, verdict, code, http_status, duration_ms, trace_id)"
                 " SELECT date_trunc('month', now()) + i * ((now() - date_trunc('month', now())) / {n}), 'prereg-create',"
                 " gen_random_uuid()::text, i::text, 'createPreReg', 'done', 'made', 200, 50, md5(i::text) FROM generate_series(1, {n}) AS i",
-    "intents": "INSERT INTO intents (stage, work_id, state, owner, deadline) SELECT 'users-resolve', '2181' || lpad(i::text, 10, '0'),"
-               " 'finished', 'bench', now() FROM generate_series(1, {n}) AS i",
+    "intents": "INSERT INTO intents (stage, work_id, state, owner, deadline) SELECT 'users-resolve',"
+               " encode(sha256(convert_to('2181' || lpad(i::text, 10, '0'), 'UTF8')), 'hex'), 'finished', 'bench', now()"
+               " FROM generate_series(1, {n}) AS i",
 }
 
 

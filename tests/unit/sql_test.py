@@ -34,6 +34,21 @@ def desk(db):
     return db.rows("SELECT kind, reason FROM desk WHERE closed_at IS NULL ORDER BY desk_id")
 
 
+# ---- ids ----
+
+def test_windows_are_numbered_in_the_order_they_come(db):
+    """A UUID of version 7: its first 48 bits are the time in milliseconds, the rest is random."""
+    ids = []
+    for _ in range(50):
+        before = db.one("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+        ids.append(uuid.UUID(window(db)))
+        after = db.one("SELECT ceil(extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+        assert before <= ids[-1].int >> 80 <= after, ids[-1]
+        db.rows("DELETE FROM appts")
+    assert {(i.version, i.variant) for i in ids} == {(7, uuid.RFC_4122)}
+    assert len({i.int & ((1 << 74) - 1) for i in ids}) == 50
+
+
 # ---- the desk ----
 
 FIRST_SEEN = "withdraw at the gate: "
