@@ -13,7 +13,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { ASK_AGAIN_US = 1000000, SEEK_MS = 1000, JOIN_MS = 2000 };
+/* POLL_MS: also how long an answer to our joining is waited for, which a broker that has crashed may forget to give */
+enum { ASK_AGAIN_US = 1000000, SEEK_MS = 1000, JOIN_MS = 2000, POLL_MS = 60000 };
 
 struct partition {
     struct kafka_consumer *consumer;
@@ -39,6 +40,7 @@ struct kafka_consumer {
     struct loop_fd watch;
     struct partition *partitions;
     bool joined, closing, away, down, fast; /* away: a broker is not there, or refuses us; down: all of them */
+    bool was_joined;                        /* this client, whatever came of it */
     char trouble[240];
     struct kafka_trouble last; /* of any broker: the others may do */
     int said;                  /* the kind of trouble that was logged; 0: none */
@@ -157,7 +159,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic
             rd_kafka_error_destroy(error);
             return;
         }
-        c->joined = true;
+        c->joined = c->was_joined = true;
         c->heard_us = loop_now(c->loop);
         is_back(c);
         c->trouble[0] = '\0';
@@ -247,10 +249,14 @@ static void on_consumer_event(void *of, uint32_t events)
 static struct fault consumer_start(struct kafka_consumer *c)
 {
     rd_kafka_conf_t *conf;
-    char why[256], session[16];
+    char why[256], session[16], patience[16];
+    int session_ms = kafka_session_ms();
 
     TRY(kafka_configure(&conf, c->program, c->fast ? KAFKA_CONSUMES_FAST : KAFKA_CONSUMES));
-    snprintf(session, sizeof session, "%d", kafka_session_ms());
+    snprintf(session, sizeof session, "%d", session_ms);
+    snprintf(patience, sizeof patience, "%d", session_ms > POLL_MS ? session_ms : POLL_MS);
+    if (!kafka_given("max.poll.interval.ms"))
+        rd_kafka_conf_set(conf, "max.poll.interval.ms", patience, NULL, 0);
     rd_kafka_conf_set(conf, "group.id", c->group, NULL, 0);
     rd_kafka_conf_set(conf, "session.timeout.ms", session, NULL, 0);
     rd_kafka_conf_set(conf, "partition.assignment.strategy", "cooperative-sticky", NULL, 0);
@@ -324,16 +330,39 @@ struct fault kafka_consumer_open(struct kafka_consumer **ret, struct loop *loop,
     return FAULT_OK;
 }
 
+static bool is_unwanted(const struct kafka_consumer *c)
+{
+    char why[256];
+
+    return rd_kafka_fatal_error(c->rk, why, sizeof why) != RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
 /*
- * librdkafka 2.0.2 aborts when it is closed between the answer to its joining and its first assignment (of the sticky assignor's state,
- * which is not there yet): who is about to join is let in first.
+ * librdkafka before 2.3.0 aborts when it is destroyed between the answer to its joining and its first assignment (of the sticky
+ * assignor's state, which is not there yet: issue 4312). So who is about to join is let in first.
  */
 static void await_joined(struct kafka_consumer *c)
 {
-    for (int ms = 0; ms < JOIN_MS && !c->joined; ms += 20) {
+    for (int ms = 0; ms < JOIN_MS && !c->joined && !is_unwanted(c); ms += 20) {
         rd_kafka_message_t *m = rd_kafka_consumer_poll(c->rk, 20);
         if (m)
             rd_kafka_message_destroy(m);
+    }
+}
+
+/* Who was refused before, because another has the same name, never will be: what is closed is then left behind as it is. */
+static bool may_be_destroyed(const struct kafka_consumer *c)
+{
+    return c->was_joined || rd_kafka_version() >= 0x02030000 || !is_unwanted(c);
+}
+
+static void wake_nobody(rd_kafka_t *rk)
+{
+    rd_kafka_queue_t *queue = rd_kafka_queue_get_consumer(rk);
+
+    if (queue) {
+        rd_kafka_queue_io_event_enable(queue, -1, NULL, 0);
+        rd_kafka_queue_destroy(queue);
     }
 }
 
@@ -341,13 +370,17 @@ static void consumer_stop(struct kafka_consumer *c)
 {
     c->closing = true;
     await_joined(c);
+    bool destroy = may_be_destroyed(c);
     rd_kafka_consumer_close(c->rk); /* calls on_rebalance, which gives everything back */
     while (c->partitions)
         partition_drop(c, c->partitions);
     kafka_client_gone(c->rk);
-    rd_kafka_destroy(c->rk);
+    if (destroy)
+        rd_kafka_destroy(c->rk);
+    else
+        wake_nobody(c->rk);
     c->rk = NULL;
-    c->joined = false;
+    c->joined = c->was_joined = false;
     c->closing = false;
 }
 

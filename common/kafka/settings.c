@@ -230,21 +230,21 @@ static struct fault set_given(rd_kafka_conf_t *conf)
     return FAULT_OK;
 }
 
-static const char *property(const char *name)
+const char *kafka_given(const char *property)
 {
     struct fault f = read_environment(); /* what is wrong with it was said at the start */
 
-    return f.kind ? NULL : given_value(name);
+    return f.kind ? NULL : given_value(property);
 }
 
 const char *kafka_instance(void)
 {
-    return property("group.instance.id");
+    return kafka_given("group.instance.id");
 }
 
 int kafka_session_ms(void)
 {
-    const char *value = property("session.timeout.ms");
+    const char *value = kafka_given("session.timeout.ms");
 
     /* a static member's session must outlast a broker's failover, or it is fenced for good */
     return value ? atoi(value) : kafka_instance() ? 30000 : 15000;
