@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 
+import confluent_kafka
 import psycopg2
 import requests
 
@@ -39,6 +40,8 @@ def arguments(argv):
     it.add_argument("--requests", type=int, metavar="N", help="what patrons ask for (bookings / 10, at least 90)")
     it.add_argument("--on-unknown", choices=("hold", "repeat"), default="hold", help="PASSAGEPOINT_ON_UNKNOWN (hold)")
     it.add_argument("--session", type=float, default=6, metavar="SECONDS", help="of members of a group (6)")
+    it.add_argument("--gates", type=int, default=3, metavar="N",
+                    help="how many prereg-create: after each lost answer one waits for about a second (3)")
     it.add_argument("--concurrency", type=int, default=4, metavar="N", help="CONCURRENCY of every worker (4)")
     it.add_argument("--minutes", type=float, metavar="M", help="after so long no more is begun, and what was begun is counted")
     it.add_argument("--build", metavar="DIR", help="the directory with the programs (SHELFWIRE_BUILD, or build/bin)")
@@ -179,12 +182,12 @@ class Soak:
     def __init__(self, servers, folder, args):
         from fires import soak_input, soak_plan
         from leaks import Scan
-        from shelfwire import READS, SECRETS, World
+        from shelfwire import PARTITIONS, READS, SECRETS, World
         from test_requests import add_caller, free_port
         self.servers, self.args, self.reads, self.folder = servers, args, READS, folder
         self.violations, self.leaks, self.out, self.spoken = [], {}, {}, set()
         self.repeats, self.slept_s, self.interruptions, self.tally = args.on_unknown == "repeat", 0.0, 0, collections.Counter()
-        self.events = soak_plan.make(args.seed, args.kills, args.session)
+        self.events = soak_plan.make(args.seed, args.kills, args.session, args.gates)
         (folder / "plan").write_text("".join(f"{e}\n" for e in self.events))
         self.done_log = open(folder / "events", "w")
         self.world = world = World(servers, folder)
@@ -192,7 +195,7 @@ class Soak:
             world.own_door(vendor)
         self.pool, self.jobs = concurrent.futures.ThreadPoolExecutor(2), {}
         every = [t for topic in READS.values() for t in (topic, topic + ".dlq")]
-        world.make_topics(*every)
+        world.make_topics(*every, partitions=max(PARTITIONS, args.gates))
         self.changes = soak_input.Changes(world, args.titles, args.seed)
         self.bookings = soak_input.Bookings(world, args.bookings, args.seed)
         self.allocations = soak_input.Allocations(world, max(5, args.bookings // 50), args.seed)
@@ -206,7 +209,7 @@ class Soak:
         self.secrets = {*SECRETS, servers.postgres.env["PGPASSWORD"], self.token, secret}
         self.scan = Scan(self.secrets, words | self.patrons.names())
         self.settings = self.secret_files()
-        self.crew = [Copy(self, name, n + 1, n < named) for name, (named, nameless) in soak_plan.CREW.items() for n in range(named + nameless)]
+        self.crew = [Copy(self, name, n + 1, n < named) for name, (named, nameless) in soak_plan.crew(args.gates).items() for n in range(named + nameless)]
         self.by_name = {str(copy): copy for copy in self.crew}
         self.watch = Watch(self)
         self.settled_at, self.settled, self.moved = 0.0, 0, time.monotonic()
@@ -389,7 +392,7 @@ class Soak:
             self.tick()
             try:
                 seen = predicate()
-            except (psycopg2.OperationalError, psycopg2.InterfaceError, requests.RequestException):
+            except (psycopg2.OperationalError, psycopg2.InterfaceError, requests.RequestException, confluent_kafka.KafkaException):
                 seen = False
             if seen is True:
                 return True
@@ -448,11 +451,33 @@ class Soak:
                 print("  the time is over: what was begun is finished and counted", flush=True)
                 self.stopped_early = True
                 break
-            if now - self.moved > STUCK_S and not self.out:
+            if now - self.moved > STUCK_S and not self.out and self.coordinator_is_lost():
+                self.restart_kafka()
+            elif now - self.moved > STUCK_S and not self.out:
                 self.wrong(f"no progress for {STUCK_S} s at {settled} windows, {len(self.bookings.bookings)} booked\n" + self.readiness())
                 break
             time.sleep(0.03)
         self.phase("under fire")
+
+    def coordinator_is_lost(self):
+        """
+        A broker of Kafka 4.1 that comes back from a crash slowly may lose group coordinators for good: its log says that one is "out
+        of sync with the underlying log", and it answers NOT_COORDINATOR, or not at all. Its operator restarts it.
+        """
+        for program in self.reads:
+            try:
+                self.world.lag(program)
+            except confluent_kafka.KafkaException as e:
+                if e.args[0].code() == confluent_kafka.KafkaError.NOT_COORDINATOR:
+                    return self.tally["kafka restart, for it had lost a coordinator"] < 5
+        return False
+
+    def restart_kafka(self):
+        from fires import soak_plan
+        self.tally["kafka restart, for it had lost a coordinator"] += 1
+        print(f"  Kafka has lost a group's coordinator and is restarted, at {self.settled:,} windows", flush=True)
+        self.fire(soak_plan.Event(0, "kafka restart"))
+        self.moved = time.monotonic()
 
     def heal(self):
         self.fired = {name: self.world.sandbox.fired(number) for name, number in self.faults.items()}
@@ -653,7 +678,7 @@ class Soak:
 def main(argv):
     args = arguments(argv)
     from fires import soak_plan
-    events = soak_plan.make(args.seed, args.kills, args.session)
+    events = soak_plan.make(args.seed, args.kills, args.session, args.gates)
     print(f"seed {args.seed}: {args.bookings:,} bookings, {args.titles:,} titles, {args.requests:,} requests, {len(events):,} events")
     print(soak_plan.summary(events))
     if args.plan or len(events) <= 60:

@@ -46,14 +46,19 @@ KINDS = {  # what it does; seconds
 }
 
 
-def copies():
-    return [f"{name}/{n + 1}" for name, (named, nameless) in CREW.items() for n in range(named + nameless)]
+def crew(gates):
+    """Who is there at the beginning; gates: how many prereg-create, the last of them without a name."""
+    return {**CREW, "prereg-create": (gates - 1, 1)}
 
 
-def make(seed, kills, session):
+def copies(gates):
+    return [f"{name}/{n + 1}" for name, (named, nameless) in crew(gates).items() for n in range(named + nameless)]
+
+
+def make(seed, kills, session, gates):
     """The events in order: `kills` kill -9 of programs, and all else in proportion."""
     dice, events = random.Random(seed), []
-    everyone = copies()
+    everyone = copies(gates)
     weights = [WEIGHTS.get(copy.split("/")[0], 1) for copy in everyone]
 
     def when(first=0.01, last=0.95):

@@ -589,11 +589,11 @@ class World:
     def topic(self, name):
         return self.prefix + name
 
-    def make_topics(self, *names):
+    def make_topics(self, *names, partitions=PARTITIONS):
         missing = [n for n in names if n not in self.made_topics]
         if not missing:
             return
-        made = self.servers.admin.create_topics([NewTopic(self.topic(n), PARTITIONS, 1) for n in missing])
+        made = self.servers.admin.create_topics([NewTopic(self.topic(n), partitions, 1) for n in missing])
         for n in missing:
             try:
                 made[self.topic(n)].result(20)
