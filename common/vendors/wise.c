@@ -534,7 +534,7 @@ static void read_cost(json_object *in, const char *key, struct wise_cost *ret)
         whole = text_fit(ret->text, sizeof ret->text, json_object_get_string(value), strlen(json_object_get_string(value)));
     else
         whole = reading_text_of(value, ret->text, sizeof ret->text);
-    if (!whole || !wise_hundredths(ret->text, &ret->hundredths))
+    if (!whole || !wise_hundredths(ret->text, &ret->hundredths) || ret->hundredths > WISE_COST_READ_MOST)
         ret->hundredths = -1;
 }
 

@@ -128,9 +128,11 @@ struct answer wise_proxy_login_answer(const struct http_response *res, struct wi
 
 /* ---- what it costs and where it may be fetched ---- */
 
+enum { WISE_COST_READ_MOST = 10000000 }; /* hundredths; more is no price, but some other number in its place */
+
 struct wise_cost {
     char text[24];      /* as Wise wrote it, "" when absent */
-    int64_t hundredths; /* 0 when absent, -1 when it cannot be read */
+    int64_t hundredths; /* 0 when absent, -1 when it cannot be read, or is more than any hold costs */
 };
 
 struct wise_costs {

@@ -413,6 +413,8 @@ static void test_offers(void **state)
          ""},
         {"a cost nobody can read", "{\"holdPossible\":true,\"holdParameters\":\"B\",\"reservationCost\":\"gratis\"}", DONE,
          "prepared", -1, 0, ""},
+        {"a number that is no cost", "{\"holdPossible\":true,\"holdParameters\":\"B\",\"reservationCost\":1.25e8}", DONE,
+         "prepared", -1, 0, ""},
         {"a cost longer than any", "{\"holdPossible\":true,\"holdParameters\":\"B\","
          "\"reservationCost\":0.000000000000000000000000001}", DONE, "prepared", -1, 0, ""},
         {"branches with names", "{\"holdPossible\":true,\"holdParameters\":\"B\",\"queuePosition\":7,"
