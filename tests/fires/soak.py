@@ -638,7 +638,11 @@ class Soak:
 
     def stop(self):
         self.patrons.stopped = True
-        for fault in self.world.stop():
+        if self.violations:
+            for vendor, kind in (("folio", "renewals"), ("folio", "holds"), ("wise", "holds"), ("oneclick", "loans")):
+                found = self.world.sandbox.admin("GET", "/effects", vendor=vendor, kind=kind, limit=1000000)
+                (self.folder / f"effects-{vendor}-{kind}.json").write_text(json.dumps(found, indent=1))
+        for fault in self.world.stop(keep=bool(self.violations)):
             self.wrong(fault)
         self.phase("stopping")
 
@@ -670,8 +674,9 @@ class Soak:
               f" topics; found {len(self.leaks)}")
         print("time: " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in self.phases))
         if self.violations:
-            print("how to look: tests/services/postgres.sh start FOLDER/servers/pg; SELECT * FROM appts WHERE appt_id = …; SELECT at, stage, call,"
-                  " verdict, code FROM attempts WHERE subject = … ORDER BY at; FOLDER/world has every log, the plan, and the events with their time")
+            print("how to look: tests/services/postgres.sh start FOLDER/servers/pg (database world_1); SELECT * FROM appts WHERE appt_id = …;"
+                  " SELECT at, stage, call, verdict, code FROM attempts WHERE subject = … ORDER BY at; FOLDER/world has every log, the plan,"
+                  " the events with their time, and what was done at FOLIO, Wise and OneClick")
         print(f"{len(self.violations)} violations" if self.violations else "as promised")
 
 

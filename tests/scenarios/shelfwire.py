@@ -765,8 +765,8 @@ class World:
 
     # ---- the end ----
 
-    def stop(self):
-        """Stops what still runs, and reads every log for what must never be in one."""
+    def stop(self, keep=False):
+        """Stops what still runs, and reads every log for what must never be in one. keep: the database and the topics stay."""
         faults = []
         for p in self.programs:
             if p.running():
@@ -783,6 +783,8 @@ class World:
         if not self.knows_of_restores:
             faults += [f"taken for a restore by {who}: {why}" for who, why in self.db.rows("SELECT noticed_by, why FROM restores")]
         self.db.close()
+        if keep:
+            return faults
         with self.servers.connect(self.servers.postgres.env["PGDATABASE"]) as c:
             c.cursor().execute(f"DROP DATABASE {self.db.name} WITH (FORCE)")
         mine = [self.topic(t) for t in self.topics()]
