@@ -869,7 +869,7 @@ struct answer wise_list_answer(const struct http_response *res, struct wise_spel
     /* a page that brings nothing new is the last, or one of a server that does not page */
     bool more = said >= 0 ? (int64_t)holds->count < said : read >= WISE_PAGE;
     if (more && fresh && whole)
-        return answer_make(AGAIN, CAUSE_WORK, "next_page", "%zu of %" PRId64 " holds are read", holds->count, said);
+        return answer_make(AGAIN, CAUSE_WORK, "next_page", "%zu holds are read, and there are more", holds->count);
     holds->complete = whole && said == holds->total && (said < 0 ? !more : (int64_t)holds->count == said);
     return answer_make(DONE, CAUSE_WORK, "listed", "%zu holds%s", holds->count, holds->complete ? "" : ", perhaps not all");
 }
