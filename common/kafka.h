@@ -37,6 +37,12 @@ const char *kafka_instance(void);
 /* The session time-out in force, in milliseconds. */
 int kafka_session_ms(void);
 
+/*
+ * max.poll.interval.ms in force: a minute, or the session if that is longer, unless KAFKA_MAX_POLL_INTERVAL_MS says otherwise. So long an
+ * answer to our joining is waited for, too, which a broker that has crashed may forget to give (librdkafka's default: five minutes).
+ */
+int kafka_poll_ms(void);
+
 /* ---- producing ---- */
 
 struct kafka_producer;

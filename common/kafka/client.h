@@ -22,9 +22,6 @@ enum kafka_role { KAFKA_PRODUCES, KAFKA_CONSUMES, KAFKA_CONSUMES_FAST };
 /* Our properties for that role, and what was given; the configuration is the caller's. MISUSE: one that is refused or wrong. */
 struct fault kafka_configure(rd_kafka_conf_t **ret, const char *program, enum kafka_role role);
 
-/* The value given for a property of librdkafka's as KAFKA_…; NULL: none. */
-const char *kafka_given(const char *property);
-
 /*
  * A client that lives for long: when the file of KAFKA_SASL_USERNAME or _PASSWORD has changed (settings_reread), its next connection
  * is made with what is in there now. Others are configured anew each time.

@@ -13,8 +13,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* POLL_MS: also how long an answer to our joining is waited for, which a broker that has crashed may forget to give */
-enum { ASK_AGAIN_US = 1000000, SEEK_MS = 1000, JOIN_MS = 2000, POLL_MS = 60000 };
+enum { ASK_AGAIN_US = 1000000, SEEK_MS = 1000, JOIN_MS = 2000 };
 
 struct partition {
     struct kafka_consumer *consumer;
@@ -249,14 +248,12 @@ static void on_consumer_event(void *of, uint32_t events)
 static struct fault consumer_start(struct kafka_consumer *c)
 {
     rd_kafka_conf_t *conf;
-    char why[256], session[16], patience[16];
-    int session_ms = kafka_session_ms();
+    char why[256], session[16], poll[16];
 
     TRY(kafka_configure(&conf, c->program, c->fast ? KAFKA_CONSUMES_FAST : KAFKA_CONSUMES));
-    snprintf(session, sizeof session, "%d", session_ms);
-    snprintf(patience, sizeof patience, "%d", session_ms > POLL_MS ? session_ms : POLL_MS);
-    if (!kafka_given("max.poll.interval.ms"))
-        rd_kafka_conf_set(conf, "max.poll.interval.ms", patience, NULL, 0);
+    snprintf(session, sizeof session, "%d", kafka_session_ms());
+    snprintf(poll, sizeof poll, "%d", kafka_poll_ms());
+    rd_kafka_conf_set(conf, "max.poll.interval.ms", poll, NULL, 0);
     rd_kafka_conf_set(conf, "group.id", c->group, NULL, 0);
     rd_kafka_conf_set(conf, "session.timeout.ms", session, NULL, 0);
     rd_kafka_conf_set(conf, "partition.assignment.strategy", "cooperative-sticky", NULL, 0);

@@ -118,6 +118,8 @@ static struct fault set(rd_kafka_conf_t *conf, const char *property, const char 
     return FAULT_OK;
 }
 
+enum { POLL_MS = 60000 };
+
 /* The properties given as KAFKA_*, read once, but for a log-in whose file has changed: a file of a secret may be gone later. */
 static struct given {
     char variable[160], property[128];
@@ -230,24 +232,33 @@ static struct fault set_given(rd_kafka_conf_t *conf)
     return FAULT_OK;
 }
 
-const char *kafka_given(const char *property)
+static const char *property(const char *name)
 {
     struct fault f = read_environment(); /* what is wrong with it was said at the start */
 
-    return f.kind ? NULL : given_value(property);
+    return f.kind ? NULL : given_value(name);
 }
 
 const char *kafka_instance(void)
 {
-    return kafka_given("group.instance.id");
+    return property("group.instance.id");
 }
 
 int kafka_session_ms(void)
 {
-    const char *value = kafka_given("session.timeout.ms");
+    const char *value = property("session.timeout.ms");
 
     /* a static member's session must outlast a broker's failover, or it is fenced for good */
     return value ? atoi(value) : kafka_instance() ? 30000 : 15000;
+}
+
+int kafka_poll_ms(void)
+{
+    const char *value = property("max.poll.interval.ms");
+
+    if (value)
+        return atoi(value);
+    return kafka_session_ms() > POLL_MS ? kafka_session_ms() : POLL_MS; /* librdkafka takes no less than the session */
 }
 
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *words)

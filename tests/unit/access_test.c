@@ -484,8 +484,10 @@ static void test_blind(void **state)
     a.health.try_at_us = a.login_at_us = 0;
     capture();
     log_in(server.logins + 1);
+    int limit = access_limit(&a);
     went_well(a.token_serial);
     assert_int_equal(said("answers again"), 1);
+    assert_int_equal(limit, 1);
     log_open("access_test", LOG_ERROR + 1, LOG_TEXT);
     assert_int_equal(access_limit(&a), 2);
 }

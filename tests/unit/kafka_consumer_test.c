@@ -65,6 +65,7 @@ static void test_fenced_while_joining(void **state)
     setenv("KAFKA_GROUP_INSTANCE_ID", "one", 1);
     setenv("KAFKA_SESSION_TIMEOUT_MS", "6000", 1);
     assert_int_equal(settings_load(tables).kind, FAULT_NONE);
+    assert_int_equal(kafka_poll_ms(), 60000);
     assert_int_equal(loop_open(&loop).kind, FAULT_NONE);
     rd_kafka_mock_push_request_errors(cluster, SYNC_GROUP, 1, RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
     assert_int_equal(kafka_consumer_open(&c, loop, "test", "group", "some.topic", "some.topic.dlq", false, &calls, NULL).kind, FAULT_NONE);
