@@ -309,7 +309,9 @@ static int look_room(struct worker *w)
 {
     int limit = access_limit(&w->access);
 
-    if (!limit || w->suspect || pause_holds(w))
+    /* an intent that was given back is written before its work is looked up again, by whom Kafka brings it to so soon: its row still
+     * says "taken", by us, who would believe that nothing was called; and the one would undo the other */
+    if (!limit || w->suspect || w->freed_n || pause_holds(w))
         return 0;
     int under_way = w->calling_n + w->ready_n + w->looking_n;
     if (w->stage->call == CALL_BLIND)

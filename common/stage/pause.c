@@ -30,7 +30,6 @@ static void give_back_ready(struct worker *w)
         job_free_intent(job);
         job_move(job, J_LOOK, true);
     }
-    w->pause.thawing = true;
 }
 
 static void look_again(struct worker *w)
@@ -88,11 +87,10 @@ void pause_looked(struct worker *w, const PGresult *res)
     read_answer(w, res);
 }
 
-/* Nothing new is begun. What was given back must be written before it is looked up again, or the one would undo the other. */
-bool pause_holds(struct worker *w)
+/* Nothing new is begun. */
+bool pause_holds(const struct worker *w)
 {
-    w->pause.thawing = w->pause.thawing && w->freed_n;
-    return !w->pause.known || *w->pause.since || w->pause.thawing;
+    return !w->pause.known || *w->pause.since;
 }
 
 void pause_call(struct worker *w)

@@ -161,7 +161,6 @@ struct restore {
 /* What a person has paused. */
 struct pause {
     bool known;       /* since there is a connection */
-    bool thawing;     /* intents were given back, and are to be written before anything is looked up */
     char since[24];   /* the stage; "" it is not */
     char version[48]; /* another one after each pause and each resumption */
     int held_n;       /* parked until it is another one */
@@ -294,7 +293,7 @@ struct fault pause_read(struct worker *w, PGconn *conn); /* before there is a lo
 void pause_doubt(struct worker *w);
 void pause_add_look(struct worker *w); /* with the pulse */
 void pause_looked(struct worker *w, const PGresult *res);
-bool pause_holds(struct worker *w); /* nothing new is begun */
+bool pause_holds(const struct worker *w); /* nothing new is begun */
 void pause_call(struct worker *w);
 void pause_hold(struct job *job);
 void pause_trouble(const struct worker *w, struct text *why);
