@@ -6,6 +6,7 @@ from fires.lines import Line, Sluggish
 from fires.matrix import WORKER_ACTIONS, all_cases, is_stopped, run_cases
 from fires.works import WORKS
 from shelfwire import PARTITIONS, wait_for
+from test_folio import Folio
 
 LANES = 4
 SAMPLE = [  # each program, each action; where the outside world has just changed, and where it is about to
@@ -105,3 +106,31 @@ def test_a_broker_that_is_slow_is_waited_for(world):
             world.begin("bookings-new", **line.env).ready().stop()
     finally:
         line.close()
+
+
+def test_a_hold_in_doubt_that_comes_back_before_it_is_written_is_not_made_twice(world):
+    """
+    The hold's answer is lost. As it is about to be asked about, the worker is stopped for longer than its session, wakes, gives it
+    up, and gets it again at once; and PostgreSQL takes no outcome meanwhile, so the row still says that the intent is taken.
+    """
+    folio = Folio(world)
+    who, other = folio.someone(), folio.someone()
+    folio.fault("holdItem", "drop_after", key=who, count=1)
+    (worker,) = folio.start(KAFKA_SESSION_TIMEOUT_MS=6000, KAFKA_HEARTBEAT_INTERVAL_MS=500, RETRY_MS_MIN=4000, RETRY_MS_MAX=4000,
+                            INJECT_AT="call:5")  # log-in, account, hold, the other's account; then it asks
+    request_id = folio.one("hold_item", who)
+    wait_for(lambda: folio.done(who) == ["holds"], "the hold is not made")
+    wait_for(lambda: world.db.one("SELECT count(*) FROM attempts WHERE subject = %s AND call = 'holdItem'", request_id) == 1, "it is not recorded")
+    with world.servers.connect(world.db.name) as blocking:
+        blocking.autocommit = False
+        blocking.cursor().execute("LOCK TABLE attempts IN SHARE MODE")
+        folio.one("account", other)  # what came of it cannot be written
+        wait_for(lambda: is_stopped(worker), lambda: "it does not ask" + worker.tail(), 40)
+        wait_for(lambda: world.db.one("SELECT clock_timestamp() > max(changed_at) + interval '8 s' FROM intents"), "its session is over", 20)
+        worker.sigcont()
+        wait_for(lambda: worker.log().count(": assigned ") >= 2, lambda: "it does not come back" + worker.tail(), 40)
+        assert world.db.one("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0, "nothing waits to be written"
+        wait_for(lambda: world.db.one("SELECT clock_timestamp() > max(since) + interval '2 s' FROM partition_owners"), "it has had its time", 20)
+        blocking.rollback()
+    folio.await_all()
+    assert folio.done(who) == ["holds"], folio.row(request_id)
